@@ -1,0 +1,167 @@
+//! The `where` of a projection: a CEL expression over `new`, `old`, `keys` and `event`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cel::{Context, Program, objects};
+
+use crate::change::Change;
+use crate::image::Image;
+use crate::item::{Item, Value};
+use crate::projection::Reject;
+
+/// Why a text is no condition.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConditionError {
+    /// CEL cannot read it.
+    #[error("`{text}` is not a CEL expression: {cause}")]
+    Syntax {
+        /// The expression.
+        text: String,
+        /// What the parser said.
+        cause: String,
+    },
+    /// It names something that a change does not have.
+    #[error("`{text}` speaks of `{variable}`: only `new`, `old`, `keys` and `event` are known")]
+    Variable {
+        /// The expression.
+        text: String,
+        /// The unknown name.
+        variable: String,
+    },
+}
+
+const VARIABLES: [&str; 4] = ["new", "old", "keys", "event"];
+
+/// Which image stands for `new` while the condition is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The change as it is.
+    After,
+    /// As things stood before the change: `new` is the old image.
+    Before,
+}
+
+/// A compiled condition.
+#[derive(Debug)]
+pub struct Condition {
+    text: String,
+    program: Program,
+    reads: [bool; 4],
+}
+
+impl Condition {
+    /// Compiles an expression and checks the names it uses.
+    pub fn parse(text: &str) -> Result<Self, ConditionError> {
+        let program = Program::compile(text)
+            .map_err(|error| ConditionError::Syntax { text: text.to_owned(), cause: error.to_string() })?;
+        let references = program.references();
+        if let Some(unknown) = references.variables().into_iter().find(|name| !VARIABLES.contains(name)) {
+            return Err(ConditionError::Variable { text: text.to_owned(), variable: unknown.to_owned() });
+        }
+        let reads = VARIABLES.map(|name| references.has_variable(name));
+        Ok(Self { text: text.to_owned(), program, reads })
+    }
+
+    /// The expression as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it reads the image from before the change.
+    pub fn reads_old(&self) -> bool {
+        self.reads[1]
+    }
+
+    /// Whether it reads an image at all.
+    pub fn reads_images(&self) -> bool {
+        self.reads[0] || self.reads[1]
+    }
+
+    /// Whether it reads what happened, as opposed to what the item is.
+    pub fn reads_event(&self) -> bool {
+        self.reads[3]
+    }
+
+    /// Evaluates the condition. An attribute that is missing is an error unless `has(new.x)` asked first.
+    pub fn holds(&self, change: &Change, side: Side) -> Result<bool, Reject> {
+        let mut context = Context::default();
+        let (new, old) = match side {
+            Side::After => (change.new.as_ref(), change.old.as_ref()),
+            Side::Before => (change.old.as_ref(), None),
+        };
+        for (name, read) in VARIABLES.into_iter().zip(self.reads) {
+            if read {
+                let value = match name {
+                    "new" => image(new)?,
+                    "old" => image(old)?,
+                    "keys" => image(Some(&change.keys))?,
+                    _ => event(change),
+                };
+                context.add_variable_from_value(name, value);
+            }
+        }
+        match self.program.execute(&context) {
+            Ok(objects::Value::Bool(holds)) => Ok(holds),
+            Ok(other) => Err(self.fails(&format!("gives {} and not true or false", other.type_of()))),
+            Err(error) => Err(self.fails(&format!("{error}; test with has() what may be missing"))),
+        }
+    }
+
+    fn fails(&self, why: &str) -> Reject {
+        Reject::new(format!("where `{}`: {why}", self.text))
+    }
+}
+
+/// A missing image is an empty map, so that `has(old.x)` is false rather than an error.
+fn image(image: Option<&Image>) -> Result<objects::Value, Reject> {
+    Ok(match image {
+        None => map(HashMap::<String, objects::Value>::new()),
+        Some(image) => item(image.item()?),
+    })
+}
+
+fn item(item: &Item) -> objects::Value {
+    map(item.iter().map(|(name, value)| (name.clone(), cel_value(value))).collect())
+}
+
+fn map(values: HashMap<String, objects::Value>) -> objects::Value {
+    objects::Value::Map(values.into())
+}
+
+fn event(change: &Change) -> objects::Value {
+    let text = |text: &str| objects::Value::String(Arc::new(text.to_owned()));
+    map(HashMap::from([
+        ("type".to_owned(), text(change.kind.as_str())),
+        ("source".to_owned(), text(change.source.as_str())),
+        ("expired".to_owned(), objects::Value::Bool(change.expired)),
+    ]))
+}
+
+/// Whole numbers that fit are CEL ints, all others doubles: comparing beyond 2^53 with fractions is not exact.
+fn cel_value(value: &Value) -> objects::Value {
+    let text = |text: &String| objects::Value::String(Arc::new(text.clone()));
+    let list = |values: Vec<objects::Value>| objects::Value::List(Arc::new(values));
+    match value {
+        Value::S(string) => text(string),
+        Value::N(digits) => number(digits),
+        Value::Bool(bool) => objects::Value::Bool(*bool),
+        Value::B(bytes) => objects::Value::Bytes(Arc::new(bytes.clone())),
+        Value::Null(_) => objects::Value::Null,
+        Value::M(values) => map(values.iter().map(|(name, value)| (name.clone(), cel_value(value))).collect()),
+        Value::L(values) => list(values.iter().map(cel_value).collect()),
+        Value::Ss(values) => list(values.iter().map(text).collect()),
+        Value::Ns(values) => list(values.iter().map(|digits| number(digits)).collect()),
+        Value::Bs(values) => {
+            list(values.iter().map(|bytes| objects::Value::Bytes(Arc::new(bytes.clone()))).collect())
+        }
+    }
+}
+
+fn number(digits: &str) -> objects::Value {
+    match (digits.parse::<i64>(), digits.parse::<f64>()) {
+        (Ok(int), _) => objects::Value::Int(int),
+        (Err(_), Ok(float)) => objects::Value::Float(float),
+        (Err(_), Err(_)) => objects::Value::String(Arc::new(digits.to_owned())),
+    }
+}

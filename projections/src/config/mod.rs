@@ -1,0 +1,1 @@
+//! `millstream.toml`: raw, validated, built.

@@ -1,0 +1,144 @@
+//! An item before or after a change, decoded only as far as a projection reads it.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::item::{Item, Value, same};
+
+/// Why an image or one of its attributes could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// The whole image is not a JSON object of attributes.
+    #[error("image is not a map of attributes: {0}")]
+    NotAMap(String),
+    /// One attribute is not a DynamoDB value.
+    #[error("attribute `{name}` is not a DynamoDB value: {cause}")]
+    Attribute {
+        /// The attribute.
+        name: String,
+        /// What the decoder said.
+        cause: String,
+    },
+}
+
+/// One item, either still as JSON text of the wire or decoded already.
+///
+/// Reading one attribute of a raw image decodes that attribute and skips the rest.
+#[derive(Debug)]
+pub struct Image {
+    form: Form,
+    decoded: OnceLock<Item>,
+}
+
+#[derive(Debug)]
+enum Form {
+    Decoded,
+    Raw { json: Bytes, attributes: OnceLock<Vec<Slot>> },
+}
+
+/// Where one attribute's value stands in the JSON.
+#[derive(Debug)]
+struct Slot {
+    name: Box<str>,
+    value: Range<usize>,
+}
+
+impl Image {
+    /// An image that is still the JSON object of the wire.
+    pub fn from_json(json: Bytes) -> Self {
+        Self { form: Form::Raw { json, attributes: OnceLock::new() }, decoded: OnceLock::new() }
+    }
+
+    /// An image that is decoded already.
+    pub fn from_item(item: Item) -> Self {
+        let decoded = OnceLock::new();
+        let _ = decoded.set(item);
+        Self { form: Form::Decoded, decoded }
+    }
+
+    /// One attribute by its name, or `None` if the item has none of that name.
+    pub fn attribute(&self, name: &str) -> Result<Option<Value>, ImageError> {
+        if let Some(item) = self.decoded.get() {
+            return Ok(item.get(name).cloned());
+        }
+        let Some(raw) = self.raw(name)? else { return Ok(None) };
+        decode_attribute(name, raw).map(Some)
+    }
+
+    /// The whole item, decoded once.
+    pub fn item(&self) -> Result<&Item, ImageError> {
+        if let Some(item) = self.decoded.get() {
+            return Ok(item);
+        }
+        let mut item = std::collections::HashMap::new();
+        if let Form::Raw { json, .. } = &self.form {
+            for slot in self.slots()? {
+                item.insert(slot.name.to_string(), decode_attribute(&slot.name, &json[slot.value.clone()])?);
+            }
+        }
+        Ok(self.decoded.get_or_init(|| item.into()))
+    }
+
+    /// Whether an attribute means the same in both images; the same bytes need no decoding.
+    pub fn same_attribute(&self, other: &Self, name: &str) -> Result<bool, ImageError> {
+        if let (Form::Raw { .. }, Form::Raw { .. }) = (&self.form, &other.form) {
+            let (ours, theirs) = (self.raw(name)?, other.raw(name)?);
+            if ours == theirs {
+                return Ok(true);
+            }
+        }
+        Ok(match (self.attribute(name)?, other.attribute(name)?) {
+            (Some(a), Some(b)) => same(&a, &b),
+            (a, b) => a.is_none() && b.is_none(),
+        })
+    }
+
+    fn raw(&self, name: &str) -> Result<Option<&[u8]>, ImageError> {
+        let Form::Raw { json, .. } = &self.form else { return Ok(None) };
+        Ok(self.slots()?.iter().find(|slot| &*slot.name == name).map(|slot| &json[slot.value.clone()]))
+    }
+
+    fn slots(&self) -> Result<&[Slot], ImageError> {
+        match &self.form {
+            Form::Decoded => Ok(&[]),
+            Form::Raw { json, attributes } => {
+                if attributes.get().is_none() {
+                    let _ = attributes.set(index(json)?);
+                }
+                Ok(attributes.get().map(Vec::as_slice).unwrap_or_default())
+            }
+        }
+    }
+}
+
+fn decode_attribute(name: &str, raw: &[u8]) -> Result<Value, ImageError> {
+    serde_json::from_slice(raw)
+        .map_err(|error| ImageError::Attribute { name: name.to_owned(), cause: error.to_string() })
+}
+
+/// Finds where each attribute's value stands, without decoding any.
+fn index(json: &[u8]) -> Result<Vec<Slot>, ImageError> {
+    struct Slots<'j>(&'j [u8]);
+    impl<'de> Visitor<'de> for Slots<'de> {
+        type Value = Vec<Slot>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object of attributes")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut slots = Vec::with_capacity(16);
+            while let Some((name, value)) = map.next_entry::<Box<str>, &'de RawValue>()? {
+                let start = value.get().as_ptr() as usize - self.0.as_ptr() as usize;
+                slots.push(Slot { name, value: start..start + value.get().len() });
+            }
+            Ok(slots)
+        }
+    }
+    let mut decoder = serde_json::Deserializer::from_slice(json);
+    decoder.deserialize_map(Slots(json)).map_err(|error| ImageError::NotAMap(error.to_string()))
+}

@@ -1,0 +1,141 @@
+//! `copy`: attributes on rows that another owner made, found by their key or through an index.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::selection::Selection;
+use super::{Templates, key};
+use crate::change::{Change, View};
+use crate::effect::{Effect, Effects, Target, Write};
+use crate::item::Key;
+use crate::name::ProjectionName;
+use crate::projection::{Projection, Reject};
+use crate::version::Guard;
+
+/// The settings of a `copy`, validated.
+#[derive(Debug)]
+pub struct Copy {
+    /// Its name.
+    pub name: ProjectionName,
+    /// Which changes concern it.
+    pub selection: Selection,
+    /// The table whose rows carry the copy.
+    pub table: Arc<str>,
+    /// How the rows are found.
+    pub rows: Rows,
+    /// The attributes that are copied.
+    pub set: Templates,
+    /// What happens to the copy when its source goes.
+    pub on_delete: OnDelete,
+}
+
+/// How the rows that carry a copy are found.
+#[derive(Debug)]
+pub enum Rows {
+    /// One row by its primary key.
+    One(Templates),
+    /// Every row that an index has under this key.
+    Many {
+        /// The index.
+        index: Arc<str>,
+        /// The key to query it by.
+        key: Templates,
+    },
+}
+
+/// What happens to a copy when its source item goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDelete {
+    /// The copied attributes are removed.
+    Clear,
+    /// They stay as they were.
+    Keep,
+    /// The rows go too.
+    Delete,
+}
+
+impl Projection for Copy {
+    fn name(&self) -> &ProjectionName {
+        &self.name
+    }
+
+    fn project(&self, change: &Change) -> Result<Effects, Reject> {
+        let Some(movement) = self.selection.movement(change)? else { return Ok(Effects::new()) };
+        let guard = self.selection.guard(change)?;
+        let before = if movement.before { self.key_before(change)? } else { None };
+        let after = if movement.after { Some(self.key_after(change)?) } else { None };
+
+        let mut effects = Effects::with_capacity(2);
+        if let Some(before) = before
+            && Some(&before) != after.as_ref()
+        {
+            effects.extend(self.end(before, guard.clone()));
+        }
+        if let Some(after) = after {
+            effects.push(self.set(after, change.after(), guard)?);
+        }
+        Ok(effects)
+    }
+}
+
+impl Copy {
+    fn key_templates(&self) -> &Templates {
+        match &self.rows {
+            Rows::One(key) | Rows::Many { key, .. } => key,
+        }
+    }
+
+    fn key_after(&self, change: &Change) -> Result<Key, Reject> {
+        if change.new.is_none() {
+            return Err(Reject::new("the stream carries no new image: a copy needs NEW_AND_OLD_IMAGES or NEW_IMAGE"));
+        }
+        key(self.key_templates(), change.after())
+    }
+
+    /// The key before the change; none where the old item had none, since then nothing was copied from it.
+    fn key_before(&self, change: &Change) -> Result<Option<Key>, Reject> {
+        match (key(self.key_templates(), change.before()), &change.old) {
+            (Ok(key), _) => Ok(Some(key)),
+            (Err(_), Some(_)) => Ok(None),
+            (Err(reject), None) => Err(Reject::new(format!(
+                "the stream carries no old image, so the rows that hold the copy are unknown: {reject}"
+            ))),
+        }
+    }
+
+    fn set(&self, key: Key, after: View<'_>, guard: Guard) -> Result<Effect, Reject> {
+        let mut set = HashMap::with_capacity(self.set.len());
+        let mut remove = Vec::new();
+        for (name, template) in &self.set {
+            match template.value(after)? {
+                Some(value) => drop(set.insert(name.clone(), value)),
+                None => remove.push(name.clone()),
+            }
+        }
+        Ok(Effect { target: self.target(key), guard, write: Write::Patch { set, remove, take_over: true } })
+    }
+
+    /// The rows that held the copy hold it no longer.
+    fn end(&self, key: Key, guard: Guard) -> Option<Effect> {
+        let write = match self.on_delete {
+            OnDelete::Keep => return None,
+            OnDelete::Delete => Write::Drop,
+            OnDelete::Clear => Write::Patch {
+                set: HashMap::new(),
+                remove: self.set.iter().map(|(name, _)| name.clone()).collect(),
+                // A row found by an index belongs to this source while it matches. A row found by its own key may
+                // meanwhile carry what another source item put there, which has to stay.
+                take_over: matches!(self.rows, Rows::Many { .. }),
+            },
+        };
+        Some(Effect { target: self.target(key), guard, write })
+    }
+
+    fn target(&self, key: Key) -> Target {
+        let table = self.table.clone();
+        match &self.rows {
+            Rows::One(_) => Target::Row { table, key },
+            Rows::Many { index, .. } => Target::Found { table, index: index.clone(), key },
+        }
+    }
+}
