@@ -1,0 +1,6 @@
+//! Who runs the pipeline. A host only reads, and reports.
+
+/// The Lambda behind an event source mapping, a queue or a topic.
+pub mod lambda;
+/// A plain reader of one stream, for one process.
+pub mod reader;

@@ -1,0 +1,121 @@
+//! Effects of one batch, grouped by what they write to: order without a queue of one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use millstream_projections::KeyDigest;
+use millstream_projections::effect::{Effect, Publish, Target, Write};
+
+/// One change in one projection: what the outcome is counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Unit {
+    /// Which delivery of the batch.
+    pub delivery: usize,
+    /// Which projection of the source.
+    pub projection: usize,
+}
+
+/// An effect and the unit it follows from.
+#[derive(Debug)]
+pub struct Planned {
+    /// The unit.
+    pub unit: Unit,
+    /// The effect.
+    pub effect: Effect,
+}
+
+/// An event and the unit it follows from.
+#[derive(Debug)]
+pub struct PlannedEvent {
+    /// The unit.
+    pub unit: Unit,
+    /// The event.
+    pub event: Publish,
+}
+
+/// All effects of one batch on one target in one projection: one chain for each source item.
+#[derive(Debug)]
+pub struct Lane {
+    /// In the order in which the newest effect of each came.
+    pub chains: Vec<Chain>,
+}
+
+/// The effects of one source item on one target, newest first. Only the newest is written; an older one takes its place if it is rejected.
+#[derive(Debug)]
+pub struct Chain {
+    /// Never empty.
+    pub newest_first: Vec<Planned>,
+}
+
+/// The events of one batch for one topic: for each source item in the order in which they came.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// By source item.
+    pub queues: BTreeMap<KeyDigest, Vec<PlannedEvent>>,
+}
+
+/// A batch's effects, ready to be applied.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Rows, by target.
+    pub lanes: Vec<Lane>,
+    /// Topics.
+    pub outboxes: HashMap<Arc<str>, Outbox>,
+}
+
+/// Gathers the effects of one batch.
+#[derive(Default)]
+pub struct Planner {
+    lanes: HashMap<(usize, Vec<u8>), Vec<Planned>>,
+    plan: Plan,
+}
+
+impl Planner {
+    /// Adds one effect; effects are added in the order of their deliveries.
+    pub fn add(&mut self, unit: Unit, effect: Effect) {
+        match (effect.write, effect.target) {
+            (Write::Publish(event), Target::Topic { topic }) => {
+                let outbox = self.plan.outboxes.entry(topic).or_default();
+                outbox.queues.entry(effect.guard.digest).or_default().push(PlannedEvent { unit, event });
+            }
+            (write, target) => {
+                let lane = self.lanes.entry((unit.projection, target.canonical())).or_default();
+                lane.push(Planned { unit, effect: Effect { target, guard: effect.guard, write } });
+            }
+        }
+    }
+
+    /// The finished plan.
+    pub fn finish(self) -> Plan {
+        let lanes = self.lanes.into_values().map(Lane::new).collect();
+        Plan { lanes, outboxes: self.plan.outboxes }
+    }
+}
+
+impl Lane {
+    fn new(effects: Vec<Planned>) -> Self {
+        if effects.len() == 1 {
+            return Self { chains: vec![Chain { newest_first: effects }] };
+        }
+        let mut by_item: HashMap<KeyDigest, (usize, Vec<Planned>)> = HashMap::new();
+        for (arrival, planned) in effects.into_iter().enumerate() {
+            let (last, chain) = by_item.entry(planned.effect.guard.digest).or_default();
+            let newest = chain.iter().all(|other| other.effect.guard.version < planned.effect.guard.version);
+            if newest {
+                *last = arrival;
+            }
+            chain.push(planned);
+        }
+        let mut chains: Vec<_> = by_item.into_values().collect();
+        chains.sort_by_key(|(last, _)| *last);
+        Self { chains: chains.into_iter().map(|(_, chain)| Chain::new(chain)).collect() }
+    }
+}
+
+impl Chain {
+    fn new(mut effects: Vec<Planned>) -> Self {
+        // The sort is stable: of duplicates the first to come stays first.
+        effects.sort_by(|a, b| b.effect.guard.version.cmp(&a.effect.guard.version));
+        Self { newest_first: effects }
+    }
+}

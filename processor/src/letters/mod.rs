@@ -1,0 +1,211 @@
+//! Dead letters: what could not be written, kept whole until someone mends the cause.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use millstream_projections::{KeyDigest, ProjectionName, SourceName, Value, Version};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::outcome::{Fault, FaultKind};
+
+/// Letters as JSON files in a directory.
+pub mod directory;
+/// How much of its past a letter remembers.
+mod history;
+/// Letters in a DynamoDB table.
+pub mod table;
+
+/// Names a letter: the same change that fails in the same projection has the same id, however often it fails.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LetterId(String);
+
+impl LetterId {
+    /// The id of a change that failed: 24 hexadecimal digits.
+    pub fn of(source: &SourceName, projection: Option<&ProjectionName>, place: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        for part in
+            [source.as_str().as_bytes(), projection.map_or(&b""[..], |name| name.as_str().as_bytes()), place]
+        {
+            hash.update((part.len() as u32).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Reads an id that a person or a store gives; `None` if it is not 24 hexadecimal digits.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let valid =
+            text.len() == 24 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for LetterId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// What is known of it beside the record.
+    pub head: LetterHead,
+    /// The record as it came, before any transformation.
+    pub record: Bytes,
+}
+
+/// All of a letter but its record: small, so lists need not read records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LetterHead {
+    /// Its name.
+    pub id: LetterId,
+    /// Whether it still waits.
+    pub state: LetterState,
+    /// The source the record came from.
+    pub source: String,
+    /// The projection that failed; none if the record could not even be decoded.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub projection: Option<String>,
+    /// Which configuration it failed under.
+    pub config: String,
+    /// The source item's key, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub key: Option<BTreeMap<String, Value>>,
+    /// The digest of that key.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub digest: Option<String>,
+    /// The version of the change.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub version: Option<String>,
+    /// The attempts, first one first; only ever added to. The first and the latest 50 are kept, the rest is counted
+    /// in [`Attempt::skipped`] of the first.
+    pub attempts: Vec<Attempt>,
+}
+
+impl LetterHead {
+    /// The fault of the latest attempt.
+    pub fn fault(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
+
+    /// How often it failed, those attempts included that are no longer kept.
+    pub fn tries(&self) -> u64 {
+        self.attempts.iter().map(|attempt| 1 + attempt.skipped).sum()
+    }
+
+    /// When it first failed, in seconds since 1970.
+    pub fn first_at(&self) -> u64 {
+        self.attempts.first().map_or(0, |attempt| attempt.at)
+    }
+
+    /// When it last failed, in seconds since 1970.
+    pub fn last_at(&self) -> u64 {
+        self.attempts.last().map_or(0, |attempt| attempt.at)
+    }
+}
+
+/// Where a letter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LetterState {
+    /// It waits to be replayed or discarded.
+    Open,
+}
+
+impl LetterState {
+    /// The name in stores.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+        }
+    }
+}
+
+/// One failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// The kind of fault, as [`FaultKind::as_str`] gives it.
+    pub fault: String,
+    /// The causes, outermost first; long ones are cut.
+    pub causes: Vec<String>,
+    /// How many attempts after this one were left out, so that a letter that fails for ever stays small.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub skipped: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Attempt {
+    /// An attempt that ended with `fault` at a time.
+    pub fn new(at: u64, fault: &Fault) -> Self {
+        Self { at, fault: fault.kind.as_str().to_owned(), causes: fault.causes.clone(), skipped: 0 }
+    }
+}
+
+/// Which change a letter is about, as far as that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The source item's key.
+    pub key: BTreeMap<String, Value>,
+    /// Its digest.
+    pub digest: KeyDigest,
+    /// The version of the change.
+    pub version: Version,
+}
+
+/// Keeps dead letters.
+///
+/// `store` promises with `Ok` that the letter is safe: it survives this process, with its whole record, whatever the
+/// record's legal size. Storing the same letter again adds its attempt to the history, and loses nothing of it, and
+/// changes nothing else; two workers that store the same letter at once both succeed. A future that is dropped before
+/// it ends may or may not have stored the letter, but never a part that reads as a whole. `Err` means that the letter
+/// may be lost, so the change stays unfinished.
+pub trait LetterStore: Send + Sync {
+    /// Stores a letter whose head has exactly the one new attempt.
+    fn store<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// All heads that match, oldest first attempt first as far as the store can order them; read as they are needed.
+    /// A letter that cannot be read is an `Err` that names it, and the rest goes on. A store that cannot be read is an
+    /// `Err` as well, after which there is nothing.
+    fn list<'a>(&'a self, filter: &'a LetterFilter) -> BoxStream<'a, Result<LetterHead, Fault>>;
+
+    /// One letter with its record; `None` if there is none of that name.
+    fn load<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<Letter>, Fault>>;
+}
+
+/// Which letters to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LetterFilter {
+    /// Only those of this projection.
+    pub projection: Option<ProjectionName>,
+    /// Only those of this source.
+    pub source: Option<SourceName>,
+    /// Only those with this kind of fault.
+    pub fault: Option<FaultKind>,
+}
+
+impl LetterFilter {
+    /// Whether a letter is one of those to list.
+    pub fn admits(&self, head: &LetterHead) -> bool {
+        let same = |wanted: Option<&str>, has: Option<&str>| wanted.is_none() || wanted == has;
+        same(self.projection.as_ref().map(ProjectionName::as_str), head.projection.as_deref())
+            && same(self.source.as_ref().map(SourceName::as_str), Some(&head.source))
+            && same(self.fault.map(FaultKind::as_str), head.fault().map(|attempt| attempt.fault.as_str()))
+    }
+}

@@ -1,0 +1,122 @@
+//! Gives a fault its verdict: the change becomes a letter, or it is unfinished and comes again.
+
+use std::time::Duration;
+
+use millstream_projections::{ProjectionName, SourceName};
+
+use crate::clock::{Clock, Deadline};
+use crate::letters::{Attempt, Letter, LetterHead, LetterId, LetterState, LetterStore, Subject};
+use crate::outcome::{Fault, Verdict};
+use crate::retry::RetryPolicy;
+use crate::source::Delivery;
+
+/// How many letters are stored side by side.
+pub const LETTERS_AT_ONCE: usize = 8;
+
+/// What became of a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// The record is safe in a letter.
+    Lettered(LetterId),
+    /// The change comes again.
+    Unfinished(Fault),
+}
+
+/// Settles the faults of one batch.
+pub struct Settler<'a> {
+    /// Where letters are kept.
+    pub letters: &'a dyn LetterStore,
+    /// The time of day.
+    pub clock: &'a dyn Clock,
+    /// How often a letter is tried to be stored.
+    pub retry: &'a RetryPolicy,
+    /// How old a record may grow before a fault that may pass makes it a letter all the same.
+    pub hold: Duration,
+    /// The hash of the configuration.
+    pub config: &'a str,
+    /// Until when.
+    pub deadline: Deadline,
+}
+
+impl Settler<'_> {
+    /// Decides and, where a letter is due, stores it. Only a store that said so makes a letter safe.
+    pub async fn settle(
+        &self,
+        source: &SourceName,
+        delivery: &Delivery,
+        projection: Option<&ProjectionName>,
+        fault: Fault,
+    ) -> Settled {
+        if !self.is_due(delivery, &fault) {
+            return Settled::Unfinished(fault);
+        }
+        let letter = self.letter(source, delivery, projection, &fault);
+        let stored = self.retry.run(self.deadline, "store a letter", || self.letters.store(&letter)).await;
+        let id = letter.head.id;
+        match stored {
+            Ok(()) => {
+                let projection = projection.map_or("-", ProjectionName::as_str);
+                let fault_kind = fault.kind.as_str();
+                tracing::warn!(letter = %id, %source, projection, fault = fault_kind, cause = %fault, "dead letter stored");
+                metrics::counter!("millstream_letters_total", "projection" => projection.to_owned(), "fault" => fault_kind)
+                    .increment(1);
+                Settled::Lettered(id)
+            }
+            Err(lost) => {
+                tracing::error!(letter = %id, %source, cause = %lost, "dead letter not stored; its record is unfinished");
+                Settled::Unfinished(lost)
+            }
+        }
+    }
+
+    fn is_due(&self, delivery: &Delivery, fault: &Fault) -> bool {
+        match fault.kind.verdict() {
+            Verdict::Letter => true,
+            // A fault that may pass becomes a letter only when the stream is about to forget the record.
+            Verdict::Retry => self.age(delivery).is_some_and(|age| age >= self.hold),
+            Verdict::Unfinished => false,
+        }
+    }
+
+    fn age(&self, delivery: &Delivery) -> Option<Duration> {
+        let created_at = delivery.change.as_ref().ok()?.created_at?;
+        Some(Duration::from_secs(self.clock.unix_seconds().saturating_sub(created_at)))
+    }
+
+    fn letter(
+        &self,
+        source: &SourceName,
+        delivery: &Delivery,
+        projection: Option<&ProjectionName>,
+        fault: &Fault,
+    ) -> Letter {
+        let record = delivery.raw.json();
+        let subject = delivery.change.as_ref().ok().and_then(Subject::of);
+        let id = match &subject {
+            Some(subject) => {
+                LetterId::of(source, projection, format!("{}/{}", subject.digest, subject.version).as_bytes())
+            }
+            // Nothing is known of the change but the record itself.
+            None => LetterId::of(source, projection, &record),
+        };
+        let head = LetterHead {
+            id,
+            state: LetterState::Open,
+            source: source.to_string(),
+            projection: projection.map(ToString::to_string),
+            config: self.config.to_owned(),
+            key: subject.as_ref().map(|subject| subject.key.clone()),
+            digest: subject.as_ref().map(|subject| subject.digest.to_string()),
+            version: subject.as_ref().map(|subject| subject.version.to_string()),
+            attempts: vec![Attempt::new(self.clock.unix_seconds(), fault)],
+        };
+        Letter { head, record }
+    }
+}
+
+impl Subject {
+    fn of(change: &millstream_projections::Change) -> Option<Self> {
+        let key = change.keys.item().ok()?.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Some(Self { key, digest: change.digest().ok()?, version: change.version.clone() })
+    }
+}

@@ -1,0 +1,12 @@
+//! DynamoDB tables as a sink: every write is conditional on the guard, so that it is safe to repeat.
+
+/// Sends requests and judges the answers.
+pub mod client;
+/// The conditions and updates of each write, made without I/O.
+pub mod request;
+/// Writes that need the ledger: rows that appear, change hands or go.
+mod transaction;
+/// What a table's primary key is made of, looked up once.
+pub mod schema;
+
+pub use client::DynamoDbSink;

@@ -1,0 +1,65 @@
+//! What a table's primary key is made of, looked up once, when it is first needed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::TableDescription;
+use millstream_projections::item::AttributeName;
+
+use crate::outcome::{Fault, FaultKind};
+use crate::sink::fault::fault;
+
+/// What a write has to know of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    /// The attributes of the primary key, partition key first.
+    pub key: Vec<AttributeName>,
+    /// The keys of the indexes.
+    pub indexes: HashMap<String, Vec<AttributeName>>,
+}
+
+/// The schemas of the tables that were asked for.
+#[derive(Debug, Default)]
+pub struct Schemas {
+    known: Mutex<HashMap<Arc<str>, Arc<Schema>>>,
+}
+
+impl Schemas {
+    /// The schema of a table.
+    pub async fn of(&self, client: &Client, table: &Arc<str>) -> Result<Arc<Schema>, Fault> {
+        if let Some(schema) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(table) {
+            return Ok(schema.clone());
+        }
+        let doing = format!("DescribeTable {table}");
+        let described = client.describe_table().table_name(&**table).send().await;
+        let described = described.map_err(|error| fault(&doing, &error))?;
+        let Some(description) = described.table else {
+            return Err(Fault::new(FaultKind::Unavailable, format!("{doing}: the answer describes no table")));
+        };
+        let schema = Arc::new(Schema::of(&description));
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), schema.clone());
+        Ok(schema)
+    }
+}
+
+impl Schema {
+    fn of(description: &TableDescription) -> Self {
+        let names = |elements: &[aws_sdk_dynamodb::types::KeySchemaElement]| -> Vec<AttributeName> {
+            elements.iter().map(|element| element.attribute_name().into()).collect()
+        };
+        let global = description.global_secondary_indexes().iter().map(|i| (i.index_name(), i.key_schema()));
+        let local = description.local_secondary_indexes().iter().map(|i| (i.index_name(), i.key_schema()));
+        let indexes = global.chain(local).filter_map(|(name, key)| Some((name?.to_owned(), names(key))));
+        Self { key: names(description.key_schema()), indexes: indexes.collect() }
+    }
+
+    /// Whether an item's key has exactly these attributes.
+    pub fn has_key<'a>(&self, names: impl Iterator<Item = &'a AttributeName>) -> bool {
+        let mut given: Vec<_> = names.collect();
+        let mut own: Vec<_> = self.key.iter().collect();
+        given.sort();
+        own.sort();
+        given == own
+    }
+}

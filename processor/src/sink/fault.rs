@@ -1,0 +1,110 @@
+//! From the SDKs' errors to faults: one table of the services' error codes.
+
+use std::error::Error;
+use std::fmt::Debug;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::error::display::DisplayErrorContext;
+
+use crate::outcome::{Fault, FaultKind};
+
+/// The fault behind an error of any AWS SDK, with what was being done when it came.
+pub fn fault<E, R>(doing: impl Into<String>, error: &SdkError<E, R>) -> Fault
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: Debug,
+{
+    let doing = doing.into();
+    match error {
+        SdkError::ServiceError(service) => {
+            let service = service.err();
+            let code = service.code().unwrap_or("no error code");
+            let message = service.message().unwrap_or("no message");
+            Fault { kind: kind_of_code(code), causes: vec![doing, format!("{code}: {message}")] }
+        }
+        SdkError::DispatchFailure(dispatch) => {
+            let connector = dispatch.as_connector_error();
+            let unreachable = connector.is_none_or(|e| e.is_timeout() || e.is_io() || !e.is_user());
+            let lacks_credentials =
+                connector.is_some_and(|e| has_cause::<CredentialsError>(e as &(dyn Error + 'static)));
+            let kind = match unreachable && !lacks_credentials {
+                true => FaultKind::Unavailable,
+                false => FaultKind::Misconfigured,
+            };
+            Fault { kind, causes: vec![doing, chain(connector.map(|e| e as &dyn Error))] }
+        }
+        SdkError::TimeoutError(_) => {
+            Fault { kind: FaultKind::Unavailable, causes: vec![doing, "no answer within the time-out".to_owned()] }
+        }
+        // The service answered something that is no answer of its protocol, as a broken proxy does.
+        SdkError::ResponseError(_) => Fault::from_error(FaultKind::Unavailable, doing, &Described(error)),
+        // The request could not even be made: no region, no credentials, an endpoint that is no URL.
+        SdkError::ConstructionFailure(_) => Fault::from_error(FaultKind::Misconfigured, doing, &Described(error)),
+        // The SDK's enum is open; a kind of error that is new to us must lose nothing.
+        other => Fault::from_error(FaultKind::Unavailable, doing, &Described(other)),
+    }
+}
+
+/// The table of error codes of DynamoDB, its streams, SNS and SQS.
+pub fn kind_of_code(code: &str) -> FaultKind {
+    match code {
+        "ProvisionedThroughputExceededException"
+        | "ProvisionedThroughputExceeded"
+        | "ThrottlingException"
+        | "Throttling"
+        | "ThrottlingError"
+        | "ThrottledException"
+        | "Throttled"
+        | "RequestLimitExceeded"
+        | "RequestThrottled"
+        | "LimitExceededException"
+        | "TooManyRequestsException"
+        | "KMSThrottlingException"
+        | "KMSThrottling" => FaultKind::Throttled,
+        "TransactionConflictException" | "TransactionConflict" | "TransactionInProgressException" => {
+            FaultKind::Conflict
+        }
+        "InternalServerError" | "InternalServerErrorException" | "InternalFailure" | "InternalError"
+        | "InternalErrorException" | "ServiceUnavailable" | "ServiceUnavailableException" | "RequestTimeout"
+        | "RequestTimeoutException" | "ReplicatedWriteConflictException" => FaultKind::Unavailable,
+        "ValidationException" | "ValidationError" | "ItemCollectionSizeLimitExceededException"
+        | "ItemCollectionSizeLimitExceeded" | "InvalidParameter" | "InvalidParameterException"
+        | "InvalidParameterValue" | "ParameterValueInvalid" | "SerializationException" => FaultKind::Rejected,
+        // Access denied, tables or topics missing, bad signatures, disabled regions, and whatever code is new:
+        // to leave a change unfinished loses nothing, a letter for every record would.
+        _ => FaultKind::Misconfigured,
+    }
+}
+
+fn has_cause<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<T>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn chain(error: Option<&dyn Error>) -> String {
+    error.map_or_else(|| "no connection".to_owned(), |error| DisplayErrorContext(error).to_string())
+}
+
+/// An SDK error as a plain error, whatever its parameters.
+#[derive(Debug)]
+struct Described<'a, E, R>(&'a SdkError<E, R>);
+
+impl<E: Error + 'static, R: Debug> std::fmt::Display for Described<'_, E, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            SdkError::ConstructionFailure(failure) => write!(f, "{failure:?}"),
+            SdkError::ResponseError(response) => write!(f, "{response:?}"),
+            other => write!(f, "{other}"),
+        }
+    }
+}
+
+impl<E: Error + 'static, R: Debug> Error for Described<'_, E, R> {}
