@@ -17,7 +17,7 @@ fn image(number: usize, status: &str) -> Value {
         "companyId": {"S": format!("c-{number:06}")}, "name": {"S": format!("Millwright & Sons No. {number}")},
         "status": {"S": status}, "employees": {"N": (number % 997).to_string()}, "public": {"BOOL": number.is_multiple_of(2)},
         "address": {"M": {"street": {"S": "Harbour Road 7"}, "city": {"S": "Hamburg"}, "zip": {"S": "20457"}}},
-        "tags": {"SS": ["import", "export", "storage"]}
+        "tags": {"SS": ["import", "export", "storage"]}, "note": {"S": "Calls on Mondays; prefers invoices by post, in two copies."}
     })
 }
 
@@ -62,9 +62,10 @@ fn whole_images(received: Received) -> usize {
 fn decoding(criterion: &mut Criterion) {
     let (event, sources) = (event(), sources());
     println!("{} bytes a record", event.len() / RECORDS);
-    // One record that fits no type sends every record through the slow path.
+    // The last record fits no type: all was parsed in vain by then, and each record is looked at alone.
     let text = String::from_utf8_lossy(&event);
-    let damaged = Bytes::from(text.replacen("\"MODIFY\"", "7", 1));
+    let (good, bad) = text.rsplit_once("\"MODIFY\"").unwrap_or_default();
+    let damaged = Bytes::from(format!("{good}7{bad}"));
 
     let mut group = criterion.benchmark_group("decode");
     group.throughput(Throughput::Elements(RECORDS as u64));

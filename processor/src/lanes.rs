@@ -1,6 +1,6 @@
 //! Effects of one batch, grouped by what they write to: order without a queue of one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use millstream_projections::KeyDigest;
@@ -47,11 +47,11 @@ pub struct Chain {
     pub newest_first: Vec<Planned>,
 }
 
-/// The events of one batch for one topic: for each source item in the order in which they came.
+/// The events of one batch for one topic: one queue for each source item, oldest first, as are the events in each.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// By source item.
-    pub queues: BTreeMap<KeyDigest, Vec<PlannedEvent>>,
+    queues: Vec<(KeyDigest, Vec<PlannedEvent>)>,
+    places: HashMap<KeyDigest, usize>,
 }
 
 /// A batch's effects, ready to be applied.
@@ -66,8 +66,10 @@ pub struct Plan {
 /// Gathers the effects of one batch.
 #[derive(Default)]
 pub struct Planner {
-    lanes: HashMap<(usize, Vec<u8>), Vec<Planned>>,
-    plan: Plan,
+    /// In the order in which their first effects came: where time runs out, the oldest changes are done first.
+    lanes: Vec<Vec<Planned>>,
+    places: HashMap<(usize, Vec<u8>), usize>,
+    outboxes: HashMap<Arc<str>, Outbox>,
 }
 
 impl Planner {
@@ -75,20 +77,40 @@ impl Planner {
     pub fn add(&mut self, unit: Unit, effect: Effect) {
         match (effect.write, effect.target) {
             (Write::Publish(event), Target::Topic { topic }) => {
-                let outbox = self.plan.outboxes.entry(topic).or_default();
-                outbox.queues.entry(effect.guard.digest).or_default().push(PlannedEvent { unit, event });
+                let outbox = self.outboxes.entry(topic).or_default();
+                outbox.add(effect.guard.digest, PlannedEvent { unit, event });
             }
             (write, target) => {
-                let lane = self.lanes.entry((unit.projection, target.canonical())).or_default();
-                lane.push(Planned { unit, effect: Effect { target, guard: effect.guard, write } });
+                let next = self.lanes.len();
+                let place = *self.places.entry((unit.projection, target.canonical())).or_insert(next);
+                if place == next {
+                    self.lanes.push(Vec::with_capacity(1));
+                }
+                let effect = Effect { target, guard: effect.guard, write };
+                self.lanes[place].push(Planned { unit, effect });
             }
         }
     }
 
     /// The finished plan.
     pub fn finish(self) -> Plan {
-        let lanes = self.lanes.into_values().map(Lane::new).collect();
-        Plan { lanes, outboxes: self.plan.outboxes }
+        Plan { lanes: self.lanes.into_iter().map(Lane::new).collect(), outboxes: self.outboxes }
+    }
+}
+
+impl Outbox {
+    /// The queues, by source item.
+    pub fn into_queues(self) -> impl Iterator<Item = (KeyDigest, Vec<PlannedEvent>)> {
+        self.queues.into_iter()
+    }
+
+    fn add(&mut self, group: KeyDigest, event: PlannedEvent) {
+        let next = self.queues.len();
+        let place = *self.places.entry(group).or_insert(next);
+        if place == next {
+            self.queues.push((group, Vec::with_capacity(1)));
+        }
+        self.queues[place].1.push(event);
     }
 }
 

@@ -41,7 +41,7 @@ impl Publisher<'_> {
     pub async fn run(&self, topic: &Arc<str>, outbox: Outbox) -> Vec<(Unit, Ended)> {
         let mut ended = Vec::new();
         let mut queues: Vec<Queue> =
-            outbox.queues.into_iter().map(|(group, events)| Queue::new(group, events, &mut ended)).collect();
+            outbox.into_queues().map(|(group, events)| Queue::new(group, events, &mut ended)).collect();
         while let Some(next) = queues.iter().map(|queue| queue.not_before).min() {
             let wait = next.saturating_duration_since(Instant::now());
             if !self.deadline.allows_start_in(wait) {

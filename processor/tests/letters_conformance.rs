@@ -1,4 +1,5 @@
 //! What every store of letters has to do, told once and asked of each of them.
+#![expect(clippy::unwrap_used, reason = "a helper that fails has to fail its test")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,10 +27,10 @@ const KEEP: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 macro_rules! conformance {
     ($($test:ident),+ $(,)?) => {
         mod table_letters {
-            $(#[tokio::test] async fn $test() { super::$test(super::Fixture::table().await).await; })+
+            $(#[tokio::test(start_paused = true)] async fn $test() { super::$test(super::Fixture::table().await).await; })+
         }
         mod directory_letters {
-            $(#[tokio::test] async fn $test() { super::$test(super::Fixture::directory()).await; })+
+            $(#[tokio::test(start_paused = true)] async fn $test() { super::$test(super::Fixture::directory()).await; })+
         }
     };
 }
@@ -46,6 +47,7 @@ conformance!(
     an_unknown_letter_is_none_and_an_empty_store_lists_nothing,
     a_damaged_letter_is_named_and_the_rest_goes_on,
     a_store_that_is_down_says_so_and_works_again,
+    a_list_goes_on_where_it_was_interrupted,
 );
 
 async fn what_is_stored_comes_back(fixture: Fixture) {
@@ -235,6 +237,16 @@ async fn a_store_that_is_down_says_so_and_works_again(fixture: Fixture) {
     assert_eq!(fixture.store.load(&letter.head.id).await.unwrap(), Some(letter));
 }
 
+async fn a_list_goes_on_where_it_was_interrupted(fixture: Fixture) {
+    for number in 0..600 {
+        fixture.store.store(&rejected(number, NOW + number)).await.unwrap();
+    }
+    if let Place::Table(embedded) = &fixture.place {
+        embedded.faults().add(Rule::on("Query", Wire::Throttle).every(2));
+    }
+    assert_eq!(heads(&*fixture.store, &LetterFilter::default()).await.len(), 600);
+}
+
 /// One store, and the hand of the test on the place where it keeps its letters.
 struct Fixture {
     store: Arc<dyn LetterStore>,
@@ -297,7 +309,7 @@ impl Fixture {
         }
     }
 
-    /// Nothing works any more; gives what a caller has to do about it.
+    /// Nothing works any more, for as long as readers wait; gives what a caller has to do about it.
     async fn break_down(&self) -> Verdict {
         match &self.place {
             Place::Table(embedded) => {

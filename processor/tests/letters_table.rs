@@ -1,4 +1,5 @@
 //! What is the letters' table's own: its making, its rows through crashes and renderings, and how letters expire.
+#![expect(clippy::unwrap_used, reason = "a helper that fails has to fail its test")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -68,6 +68,11 @@ impl Condition {
         &self.text
     }
 
+    /// Whether it reads the image from after the change.
+    pub fn reads_new(&self) -> bool {
+        self.reads[0]
+    }
+
     /// Whether it reads the image from before the change.
     pub fn reads_old(&self) -> bool {
         self.reads[1]

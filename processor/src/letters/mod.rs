@@ -175,7 +175,8 @@ pub struct Subject {
 /// record's legal size. Storing the same letter again adds its attempt to the history, and loses nothing of it, and
 /// changes nothing else; two workers that store the same letter at once both succeed. A future that is dropped before
 /// it ends may or may not have stored the letter, but never a part that reads as a whole. `Err` means that the letter
-/// may be lost, so the change stays unfinished.
+/// may be lost, so the change stays unfinished. `store` does not try again by itself: its caller knows the deadline.
+/// `list` and `load` do, since their caller cannot take up a list where it broke off.
 pub trait LetterStore: Send + Sync {
     /// Stores a letter whose head has exactly the one new attempt.
     fn store<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<(), Fault>>;

@@ -21,8 +21,9 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 
 use self::rows::{HeadUpdate, Item, RecordPlace};
 use super::{Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore, history};
-use crate::clock::Clock;
+use crate::clock::{Clock, Deadline};
 use crate::outcome::{Fault, FaultKind};
+use crate::retry::RetryPolicy;
 use crate::sink::fault::fault;
 
 mod definition;
@@ -34,6 +35,8 @@ pub use self::definition::create;
 const CHUNKS_OUTLIVE: u64 = 7 * 24 * 60 * 60;
 /// How many heads a page of a list has: little memory, and the first letters are there at once.
 const PAGE: i32 = 250;
+/// How long a list or a person waits for a table that is throttled or away: the first wait, the longest, all together.
+const READ_RETRY: [Duration; 3] = [Duration::from_millis(100), Duration::from_secs(2), Duration::from_secs(20)];
 /// How often room is made in a full history before other writers of the same letter are let go first.
 const MAX_TRIMS: usize = 8;
 
@@ -44,6 +47,7 @@ pub struct TableLetters {
     table: Arc<str>,
     keep: Duration,
     clock: Arc<dyn Clock>,
+    reads: RetryPolicy,
 }
 
 impl LetterStore for TableLetters {
@@ -58,7 +62,7 @@ impl LetterStore for TableLetters {
                 Cursor::After(key) => Some(key),
                 Cursor::End => return None,
             };
-            let (heads, next) = match self.page(filter, from).await {
+            let (heads, next) = match self.retried(|| self.page(filter, from.clone())).await {
                 Ok(page) => page,
                 Err(fault) => (VecDeque::from([Err(fault)]), Cursor::End),
             };
@@ -68,7 +72,7 @@ impl LetterStore for TableLetters {
     }
 
     fn load<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<Letter>, Fault>> {
-        self.load_letter(id).boxed()
+        self.retried(|| self.load_letter(id)).boxed()
     }
 }
 
@@ -82,7 +86,12 @@ enum Cursor {
 impl TableLetters {
     /// Letters in `table`. A letter is forgotten when its last attempt is older than `keep`.
     pub fn new(client: Client, table: Arc<str>, keep: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { client, table, keep, clock }
+        let [initial, max, elapsed] = READ_RETRY;
+        Self { client, table, keep, clock, reads: RetryPolicy::new(initial, max, elapsed) }
+    }
+
+    async fn retried<T, F: Future<Output = Result<T, Fault>>>(&self, read: impl FnMut() -> F) -> Result<T, Fault> {
+        self.reads.run(Deadline::NONE, "read letters", read).await
     }
 
     async fn store_letter(&self, letter: &Letter) -> Result<(), Fault> {

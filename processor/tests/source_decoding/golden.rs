@@ -1,3 +1,5 @@
+//! Events as AWS sends them, compared with `aws_lambda_events`.
+
 use aws_lambda_events::dynamodb::Event;
 use millstream_processor::source::DeliveryId;
 use millstream_processor::source::lambda_event::Wire;

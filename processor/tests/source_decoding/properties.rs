@@ -1,3 +1,5 @@
+//! Arbitrary items and arbitrary damage.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Records that are broken in one way each.
+
 use bytes::Bytes;
 use millstream_processor::source::lambda_event::{EventError, Wire, decode};
 use millstream_processor::source::{DeliveryId, SourceKey, Sources};

@@ -1,3 +1,5 @@
+//! The same change over every wire, and back from a letter.
+
 use std::sync::Arc;
 
 use aws_sdk_dynamodbstreams::types::{

@@ -162,7 +162,7 @@ pub(super) fn refuse_rest(table: &DeTable<'_>, known: &[&[&str]], section: &mut 
 }
 
 /// The keys of a section, as its struct declares them to serde: one truth for reading, suggesting and the schema.
-pub(super) fn keys_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+pub(super) fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut keys: &'static [&'static str] = &[];
     let _ = T::deserialize(Probe(&mut keys));
     keys

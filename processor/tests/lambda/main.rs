@@ -1,0 +1,10 @@
+//! The real `bootstrap` process: under the Runtime API, an event source mapping, AWS's own emulator, and ministack.
+
+mod deadline;
+mod deployment;
+mod emulator;
+mod mapping;
+mod messages;
+mod ministack;
+mod output;
+mod startup;

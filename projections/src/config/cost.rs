@@ -1,0 +1,1 @@
+//! What each kind of projection costs to write.

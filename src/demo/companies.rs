@@ -1,0 +1,95 @@
+//! The first service: company profiles that are made, renamed, deleted and made again.
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::row::{Row, number, row, text};
+use super::tables::COMPANIES;
+use super::workload::{Act, Write, put};
+
+const FIRST: [&str; 8] = ["Amber", "Birch", "Cedar", "Dover", "Elm", "Falcon", "Granite", "Harbour"];
+const SECOND: [&str; 8] = ["Mills", "Foods", "Tools", "Textiles", "Logistics", "Paper", "Optics", "Energy"];
+const STATUSES: [&str; 4] = ["TRIAL", "ACTIVE", "SUSPENDED", "CLOSING"];
+
+/// The companies, by their place; `None` where there is none at the moment.
+pub(crate) struct Companies(Vec<Option<Company>>);
+
+#[derive(Clone)]
+struct Company {
+    name: String,
+    status: usize,
+    employees: u32,
+}
+
+impl Companies {
+    /// Room for so many companies; none exists yet.
+    pub(crate) fn new(places: usize) -> Self {
+        Self(vec![None; places])
+    }
+
+    /// How many there can be.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The id of the company at a place.
+    pub(crate) fn id(place: usize) -> String {
+        format!("company-{:03}", place + 1)
+    }
+
+    /// One change of one company.
+    pub(crate) fn change(&mut self, chance: &mut StdRng) -> Write {
+        let place = chance.random_range(0..self.0.len());
+        let key = row([("companyId", text(Self::id(place)))]);
+        let slot = &mut self.0[place];
+        match slot {
+            None => *slot = Some(Company::new(chance)),
+            Some(_) if chance.random_bool(0.15) => {
+                *slot = None;
+                return Write { table: COMPANIES, act: Act::Delete(key) };
+            }
+            Some(company) => company.change(chance),
+        }
+        // A slot that is empty by now has returned above.
+        put(COMPANIES, self.row(place).unwrap_or(key))
+    }
+
+    /// Any company that exists, as it stands.
+    pub(crate) fn any(&self, chance: &mut StdRng) -> Option<Row> {
+        self.row(chance.random_range(0..self.0.len()))
+    }
+
+    fn row(&self, place: usize) -> Option<Row> {
+        let company = self.0[place].as_ref()?;
+        Some(row([
+            ("companyId", text(Self::id(place))),
+            ("name", text(&company.name)),
+            ("status", text(STATUSES[company.status])),
+            ("employees", number(company.employees)),
+        ]))
+    }
+}
+
+impl Company {
+    fn new(chance: &mut StdRng) -> Self {
+        let name = name(chance);
+        Self { name, status: chance.random_range(0..STATUSES.len()), employees: chance.random_range(1..5_000) }
+    }
+
+    /// A new name, a new status, or something that nobody else is told of.
+    fn change(&mut self, chance: &mut StdRng) {
+        match chance.random_range(0..10) {
+            0..=4 => {
+                let name = name(chance);
+                self.name = if name == self.name { format!("{name} & Sons") } else { name };
+            }
+            5..=7 => self.status = (self.status + chance.random_range(1..STATUSES.len())) % STATUSES.len(),
+            _ => self.employees += chance.random_range(1..100),
+        }
+    }
+}
+
+fn name(chance: &mut StdRng) -> String {
+    let (first, second) = (chance.random_range(0..FIRST.len()), chance.random_range(0..SECOND.len()));
+    format!("{} {}", FIRST[first], SECOND[second])
+}
