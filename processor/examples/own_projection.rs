@@ -18,7 +18,8 @@ impl Projection for LineCount {
 
     fn project(&self, change: &Change) -> Result<Effects, Reject> {
         let tombstones = Tombstones::Ledger;
-        let key = change.keys.item()?.iter().map(|(name, value)| (name.as_str().into(), value.clone())).collect();
+        let key =
+            change.keys.item()?.iter().map(|(name, value)| (name.as_str().into(), value.clone())).collect();
         let write = match (&change.new, change.kind) {
             (Some(new), ChangeKind::Insert | ChangeKind::Modify) => {
                 let Some(Value::L(lines)) = new.attribute("lines")? else {

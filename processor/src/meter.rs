@@ -26,7 +26,8 @@ pub(crate) fn batch(
     let done = (batch.deliveries.len() as u64).saturating_sub(unfinished);
     for (outcome, count) in [("done", done), ("unfinished", unfinished), ("lettered", lettered)] {
         if count > 0 {
-            counter!("millstream_changes_total", "source" => source.clone(), "outcome" => outcome).increment(count);
+            counter!("millstream_changes_total", "source" => source.clone(), "outcome" => outcome)
+                .increment(count);
         }
     }
     for (number, counts) in per_projection {

@@ -12,6 +12,7 @@ use crate::apply::{Applier, Broken, Ended, worse};
 use crate::clock::{Clock, Deadline};
 use crate::lanes::{Outbox, Plan, Planner, Unit};
 use crate::letters::LetterStore;
+use crate::meter;
 use crate::outcome::{Fault, FaultKind};
 use crate::publish::Publisher;
 use crate::report::{Counts, Report};
@@ -20,7 +21,6 @@ use crate::route::Routes;
 use crate::settle::{LETTERS_AT_ONCE, Settled, Settler};
 use crate::sink::{RowSink, TopicSink};
 use crate::source::Batch;
-use crate::meter;
 
 /// Limits of the pipeline, from the config.
 #[derive(Clone)]

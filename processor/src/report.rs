@@ -43,7 +43,9 @@ impl Report {
             DeliveryId::Message { .. } | DeliveryId::Notification(_) => None,
         });
         // Compared as numbers; what is no number was refused when it was decoded.
-        sequences.min_by_key(|sequence| SequenceNumber::new(sequence).ok().map(|padded| padded.as_str().to_owned()))
+        sequences.min_by_key(|sequence| {
+            SequenceNumber::new(sequence).ok().map(|padded| padded.as_str().to_owned())
+        })
     }
 
     /// For a queue: each unfinished message, and of a FIFO group also every message after its first unfinished one.
@@ -63,7 +65,10 @@ impl Report {
 
     /// The deliveries that are not done.
     pub fn unfinished_of<'a>(&self, deliveries: &'a [Delivery]) -> impl Iterator<Item = &'a Delivery> {
-        deliveries.iter().zip(&self.unfinished).filter_map(|(delivery, fault)| fault.is_some().then_some(delivery))
+        deliveries
+            .iter()
+            .zip(&self.unfinished)
+            .filter_map(|(delivery, fault)| fault.is_some().then_some(delivery))
     }
 }
 

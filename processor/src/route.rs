@@ -28,7 +28,9 @@ impl Routes {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
     /// The config has no such source.
-    #[error("projection `{projection}` reads source `{source_name}`, which the config does not have; it has: {known}")]
+    #[error(
+        "projection `{projection}` reads source `{source_name}`, which the config does not have; it has: {known}"
+    )]
     UnknownSource {
         /// The projection.
         projection: String,

@@ -116,7 +116,8 @@ impl Settler<'_> {
 
 impl Subject {
     fn of(change: &millstream_projections::Change) -> Option<Self> {
-        let key = change.keys.item().ok()?.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let key =
+            change.keys.item().ok()?.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         Some(Self { key, digest: change.digest().ok()?, version: change.version.clone() })
     }
 }

@@ -153,7 +153,9 @@ fn cel_value(value: &Value) -> objects::Value {
         Value::Bool(bool) => objects::Value::Bool(*bool),
         Value::B(bytes) => objects::Value::Bytes(Arc::new(bytes.clone())),
         Value::Null(_) => objects::Value::Null,
-        Value::M(values) => map(values.iter().map(|(name, value)| (name.clone(), cel_value(value))).collect()),
+        Value::M(values) => {
+            map(values.iter().map(|(name, value)| (name.clone(), cel_value(value))).collect())
+        }
         Value::L(values) => list(values.iter().map(cel_value).collect()),
         Value::Ss(values) => list(values.iter().map(text).collect()),
         Value::Ns(values) => list(values.iter().map(|digits| number(digits)).collect()),

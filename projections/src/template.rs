@@ -11,7 +11,9 @@ use crate::projection::Reject;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A brace has no partner; a literal brace is doubled.
-    #[error("`{0}` has a brace without its partner: write `{{path}}`, and `{{{{` or `}}}}` for a brace itself")]
+    #[error(
+        "`{0}` has a brace without its partner: write `{{path}}`, and `{{{{` or `}}}}` for a brace itself"
+    )]
     Brace(String),
     /// What stands between braces is no path.
     #[error(transparent)]

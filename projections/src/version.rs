@@ -19,7 +19,9 @@ pub enum VersionError {
     #[error("sequence number `{0}` is not a decimal number of at most {SEQUENCE_DIGITS} digits")]
     Sequence(String),
     /// A declared version is text or a whole number that is not negative.
-    #[error("version attribute holds `{0}`: use a string, or a whole number from 0 with at most {SEQUENCE_DIGITS} digits")]
+    #[error(
+        "version attribute holds `{0}`: use a string, or a whole number from 0 with at most {SEQUENCE_DIGITS} digits"
+    )]
     Declared(String),
 }
 
@@ -30,7 +32,9 @@ pub struct SequenceNumber(Box<str>);
 impl SequenceNumber {
     /// Checks and pads a sequence number as the stream gives it.
     pub fn new(text: &str) -> Result<Self, VersionError> {
-        padded(text).map(|text| Self(text.into_boxed_str())).ok_or_else(|| VersionError::Sequence(text.to_owned()))
+        padded(text)
+            .map(|text| Self(text.into_boxed_str()))
+            .ok_or_else(|| VersionError::Sequence(text.to_owned()))
     }
 
     /// The 40 digits.

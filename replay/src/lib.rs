@@ -1,9 +1,9 @@
 //! Mends: shows what the dead letters say. Pure data that prints itself; the letters come from the processor's stores.
 
-/// Letters grouped by what went wrong.
-pub mod summary;
 /// One letter, with the old and the new image side by side.
 pub mod show;
+/// Letters grouped by what went wrong.
+pub mod summary;
 
 /// What is the same in two error messages.
 mod message;

@@ -20,13 +20,15 @@ pub(crate) fn normalised(message: &str) -> String {
             break;
         }
         let length = match first {
-            '"' | '\'' | '“' | '‘' if !before.is_some_and(char::is_alphanumeric) => match quoted(rest, first) {
-                Some(length) => {
-                    normal.push_str(QUOTED);
-                    length
+            '"' | '\'' | '“' | '‘' if !before.is_some_and(char::is_alphanumeric) => {
+                match quoted(rest, first) {
+                    Some(length) => {
+                        normal.push_str(QUOTED);
+                        length
+                    }
+                    None => plain(first, &mut normal),
                 }
-                None => plain(first, &mut normal),
-            },
+            }
             _ if is_word(first) => {
                 let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
                 word(&rest[..length], &mut normal);
@@ -65,7 +67,9 @@ fn quoted(text: &str, open: char) -> Option<usize> {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
             // An apostrophe inside a word ends nothing.
-            _ if c == close && !(c == '\'' && inside.peek().is_some_and(|(_, next)| next.is_alphanumeric())) => {
+            _ if c == close
+                && !(c == '\'' && inside.peek().is_some_and(|(_, next)| next.is_alphanumeric())) =>
+            {
                 return Some(at + c.len_utf8());
             }
             _ => {}

@@ -95,7 +95,9 @@ fn log(batch: &Batch, report: &Report) {
     let unfinished = report.unfinished.iter().flatten().count();
     let (source, changes, letters) = (&batch.source, batch.deliveries.len(), report.letters.len());
     match report.first_fault() {
-        Some(fault) => tracing::error!(%source, changes, letters, unfinished, cause = %fault, "batch is unfinished"),
+        Some(fault) => {
+            tracing::error!(%source, changes, letters, unfinished, cause = %fault, "batch is unfinished")
+        }
         None => tracing::info!(%source, changes, letters, unfinished, "batch done"),
     }
 }

@@ -2,7 +2,7 @@
 
 /// The Lambda behind an event source mapping, a queue or a topic.
 pub mod lambda;
-/// The `main` of a Lambda function.
-pub mod runtime;
 /// A plain reader of one stream, for one process.
 pub mod reader;
+/// The `main` of a Lambda function.
+pub mod runtime;

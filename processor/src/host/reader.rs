@@ -46,7 +46,10 @@ impl StreamReader {
         // No further iterator: the shard is closed and read to its end. This last page can hold records.
         self.iterator = page.next_shard_iterator;
         let records = page.records.unwrap_or_default();
-        Ok(records.into_iter().map(|record| stream_record::decode(record, &self.source, &self.stream)).collect())
+        Ok(records
+            .into_iter()
+            .map(|record| stream_record::decode(record, &self.source, &self.stream))
+            .collect())
     }
 
     async fn open_next_shard(&mut self) -> Result<(), Fault> {
@@ -81,7 +84,10 @@ impl StreamReader {
                 .await
                 .map_err(|error| fault(format!("DescribeStream {}", self.stream), &error))?;
             let description = page.stream_description.ok_or_else(|| {
-                Fault::new(FaultKind::Unavailable, format!("DescribeStream {} describes no stream", self.stream))
+                Fault::new(
+                    FaultKind::Unavailable,
+                    format!("DescribeStream {} describes no stream", self.stream),
+                )
             })?;
             found.extend(description.shards.unwrap_or_default());
             // Only an empty last shard means the end.
@@ -103,8 +109,9 @@ fn lineage(shards: Vec<Shard>, known: &HashSet<String>) -> Vec<String> {
     let mut ordered = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
         let listed: HashSet<String> = waiting.iter().filter_map(|shard| shard.shard_id.clone()).collect();
-        let (later, ready): (Vec<_>, Vec<_>) =
-            waiting.into_iter().partition(|shard| shard.parent_shard_id().is_some_and(|id| listed.contains(id)));
+        let (later, ready): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|shard| shard.parent_shard_id().is_some_and(|id| listed.contains(id)));
         if ready.is_empty() {
             // A listing that is a circle cannot be ordered; its shards are read all the same.
             ordered.extend(later.into_iter().filter_map(|shard| shard.shard_id));

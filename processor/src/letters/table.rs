@@ -36,7 +36,8 @@ const CHUNKS_OUTLIVE: u64 = 7 * 24 * 60 * 60;
 /// How many heads a page of a list has: little memory, and the first letters are there at once.
 const PAGE: i32 = 250;
 /// How long a list or a person waits for a table that is throttled or away: the first wait, the longest, all together.
-const READ_RETRY: [Duration; 3] = [Duration::from_millis(100), Duration::from_secs(2), Duration::from_secs(20)];
+const READ_RETRY: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_secs(2), Duration::from_secs(20)];
 /// How often room is made in a full history before other writers of the same letter are let go first.
 const MAX_TRIMS: usize = 8;
 
@@ -90,7 +91,10 @@ impl TableLetters {
         Self { client, table, keep, clock, reads: RetryPolicy::new(initial, max, elapsed) }
     }
 
-    async fn retried<T, F: Future<Output = Result<T, Fault>>>(&self, read: impl FnMut() -> F) -> Result<T, Fault> {
+    async fn retried<T, F: Future<Output = Result<T, Fault>>>(
+        &self,
+        read: impl FnMut() -> F,
+    ) -> Result<T, Fault> {
         self.reads.run(Deadline::NONE, "read letters", read).await
     }
 

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::outcome::{Fault, FaultKind};
 
@@ -35,13 +35,16 @@ where
             };
             Fault { kind, causes: vec![doing, chain(connector.map(|e| e as &dyn Error))] }
         }
-        SdkError::TimeoutError(_) => {
-            Fault { kind: FaultKind::Unavailable, causes: vec![doing, "no answer within the time-out".to_owned()] }
-        }
+        SdkError::TimeoutError(_) => Fault {
+            kind: FaultKind::Unavailable,
+            causes: vec![doing, "no answer within the time-out".to_owned()],
+        },
         // The service answered something that is no answer of its protocol, as a broken proxy does.
         SdkError::ResponseError(_) => Fault::from_error(FaultKind::Unavailable, doing, &Described(error)),
         // The request could not even be made: no region, no credentials, an endpoint that is no URL.
-        SdkError::ConstructionFailure(_) => Fault::from_error(FaultKind::Misconfigured, doing, &Described(error)),
+        SdkError::ConstructionFailure(_) => {
+            Fault::from_error(FaultKind::Misconfigured, doing, &Described(error))
+        }
         // The SDK's enum is open; a kind of error that is new to us must lose nothing.
         other => Fault::from_error(FaultKind::Unavailable, doing, &Described(other)),
     }
@@ -66,12 +69,25 @@ pub fn kind_of_code(code: &str) -> FaultKind {
         "TransactionConflictException" | "TransactionConflict" | "TransactionInProgressException" => {
             FaultKind::Conflict
         }
-        "InternalServerError" | "InternalServerErrorException" | "InternalFailure" | "InternalError"
-        | "InternalErrorException" | "ServiceUnavailable" | "ServiceUnavailableException" | "RequestTimeout"
-        | "RequestTimeoutException" | "ReplicatedWriteConflictException" => FaultKind::Unavailable,
-        "ValidationException" | "ValidationError" | "ItemCollectionSizeLimitExceededException"
-        | "ItemCollectionSizeLimitExceeded" | "InvalidParameter" | "InvalidParameterException"
-        | "InvalidParameterValue" | "ParameterValueInvalid" | "SerializationException" => FaultKind::Rejected,
+        "InternalServerError"
+        | "InternalServerErrorException"
+        | "InternalFailure"
+        | "InternalError"
+        | "InternalErrorException"
+        | "ServiceUnavailable"
+        | "ServiceUnavailableException"
+        | "RequestTimeout"
+        | "RequestTimeoutException"
+        | "ReplicatedWriteConflictException" => FaultKind::Unavailable,
+        "ValidationException"
+        | "ValidationError"
+        | "ItemCollectionSizeLimitExceededException"
+        | "ItemCollectionSizeLimitExceeded"
+        | "InvalidParameter"
+        | "InvalidParameterException"
+        | "InvalidParameterValue"
+        | "ParameterValueInvalid"
+        | "SerializationException" => FaultKind::Rejected,
         // Access denied, tables or topics missing, bad signatures, disabled regions, and whatever code is new:
         // to leave a change unfinished loses nothing, a letter for every record would.
         _ => FaultKind::Misconfigured,

@@ -64,7 +64,10 @@ async fn statistic(world: &World, id: &str) -> Value {
 async fn every_row_of_the_index_takes_the_name_and_keeps_its_own() {
     let world = by_index(BY_INDEX).await;
     for number in 0..3 {
-        world.db.put("Statistics", json!({ "id": number.to_string(), "companyId": "c1", "sales": number })).await;
+        world
+            .db
+            .put("Statistics", json!({ "id": number.to_string(), "companyId": "c1", "sales": number }))
+            .await;
     }
     world.db.put("Statistics", json!({ "id": "x", "companyId": "c2", "sales": 7 })).await;
     name(&world, "c1", "Mill & Co").await;

@@ -84,7 +84,8 @@ async fn a_wrong_deployment_fails_loudly_and_never_fills_the_letters() {
         world.db.faults().add(Rule::any(fault).table("Accounting"));
         let records = world.db.read_stream("Orders").await;
         let arn = world.db.stream_arn("Orders").await;
-        let error = world.invoke(lambda_event::event(&arn, &records)).await.expect_err("nothing done").to_string();
+        let error =
+            world.invoke(lambda_event::event(&arn, &records)).await.expect_err("nothing done").to_string();
         assert!(error.contains("Accounting") && error.contains(names), "{error}");
         assert!(error.contains("TransactWriteItems"), "the call is named: {error}");
         assert!(world.letters().await.is_empty());
@@ -98,7 +99,8 @@ async fn a_table_that_was_never_made_is_named() {
     three(&world).await;
     let records = world.db.read_stream("Orders").await;
     let arn = world.db.stream_arn("Orders").await;
-    let error = world.invoke(lambda_event::event(&arn, &records)).await.expect_err("nothing done").to_string();
+    let error =
+        world.invoke(lambda_event::event(&arn, &records)).await.expect_err("nothing done").to_string();
     assert!(error.contains("Accounting"), "{error}");
 }
 
@@ -110,7 +112,8 @@ async fn a_key_that_the_table_does_not_have_is_the_configs_fault() {
     three(&world).await;
     let records = world.db.read_stream("Orders").await;
     let arn = world.db.stream_arn("Orders").await;
-    let error = world.invoke(lambda_event::event(&arn, &records)).await.expect_err("nothing done").to_string();
+    let error =
+        world.invoke(lambda_event::event(&arn, &records)).await.expect_err("nothing done").to_string();
     assert!(error.contains("has the key (id)") && error.contains("orderId"), "{error}");
     assert!(world.letters().await.is_empty());
 }

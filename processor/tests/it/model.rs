@@ -63,22 +63,48 @@ const ITEMS: usize = 3;
 /// One thing that happens: to the source, to the deliveries, or to the services.
 #[derive(Debug, Clone)]
 enum Step {
-    Put { item: usize, home: bool, label: u8, hidden: bool },
-    Remove { item: usize },
+    Put {
+        item: usize,
+        home: bool,
+        label: u8,
+        hidden: bool,
+    },
+    Remove {
+        item: usize,
+    },
     /// The worker takes the next records from its checkpoint on.
-    Work { records: usize },
+    Work {
+        records: usize,
+    },
     /// The worker's batch, with the order between different items changed.
-    Shuffled { records: usize, first: usize },
+    Shuffled {
+        records: usize,
+        first: usize,
+    },
     /// A second worker has the same records at the same time.
-    Both { records: usize },
+    Both {
+        records: usize,
+    },
     /// Records from anywhere in the past come again; nobody minds the report.
-    Stale { from: usize, records: usize },
+    Stale {
+        from: usize,
+        records: usize,
+    },
     /// The queue delivers some of the events so far, backwards.
-    Queue { from: usize, events: usize },
+    Queue {
+        from: usize,
+        events: usize,
+    },
     /// A kind of fault for the next so many requests.
-    Fault { kind: usize, requests: usize },
+    Fault {
+        kind: usize,
+        requests: usize,
+    },
     /// The process dies at a request from now on, before it or after it is applied.
-    Crash { request: usize, after: bool },
+    Crash {
+        request: usize,
+        after: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -115,7 +141,10 @@ impl Run {
         world.db.create_table_with_index("Rows", "row", None, None, index).await;
         for item in 0..ITEMS {
             for row in 0..2 {
-                world.db.put("Rows", json!({ "row": format!("{item}-{row}"), "itemId": id(item), "own": row })).await;
+                world
+                    .db
+                    .put("Rows", json!({ "row": format!("{item}-{row}"), "itemId": id(item), "own": row }))
+                    .await;
             }
         }
         let topic = world.topics.create("items");
@@ -126,7 +155,8 @@ impl Run {
         match step {
             Step::Put { item, home, label, hidden } => {
                 let (home, state) = (if home { "x" } else { "y" }, if hidden { "hidden" } else { "shown" });
-                let item = json!({ "id": id(item), "home": home, "label": format!("L{label}"), "state": state });
+                let item =
+                    json!({ "id": id(item), "home": home, "label": format!("L{label}"), "state": state });
                 self.world.db.put("Items", item).await;
             }
             Step::Remove { item } => self.world.db.delete("Items", json!({ "id": id(item) })).await,
@@ -152,7 +182,14 @@ impl Run {
                 self.deliver(&past).await;
             }
             Step::Queue { from, events } => self.queue(from, events).await,
-            Step::Fault { kind, requests } => drop(self.world.db.faults().add(Rule::any(fault(kind)).first(requests))),
+            Step::Fault { kind, requests } => {
+                let rule = match fault(kind) {
+                    // Topics know no transactions.
+                    conflict @ Fault::TransactionConflict => Rule::on("TransactWriteItems", conflict),
+                    other => Rule::any(other),
+                };
+                self.world.db.faults().add(rule.first(requests));
+            }
             Step::Crash { request, after } => {
                 let fault = if after { Fault::CrashAfter } else { Fault::Crash };
                 self.world.db.faults().add(Rule::any(fault).nth(request));
@@ -260,7 +297,8 @@ fn expected(items: &[Value]) -> BTreeMap<&'static str, Vec<Value>> {
         let place = format!("{}#{id}", item["home"].as_str().expect("a text"));
         json!({ "place": place, "label": item["label"] })
     });
-    let inline = by_id.iter().map(|(id, item)| json!({ "id": id, "label": item["label"], "home": item["home"] }));
+    let inline =
+        by_id.iter().map(|(id, item)| json!({ "id": id, "label": item["label"], "home": item["home"] }));
     let heard = shown().map(|(id, item)| json!({ "id": id, "label": item["label"] }));
     let rows = (0..ITEMS).flat_map(|item| (0..2).map(move |row| (item, row))).map(|(item, row)| {
         let mut expected = json!({ "row": format!("{item}-{row}"), "itemId": id(item), "own": row });

@@ -170,8 +170,7 @@ async fn a_row_that_another_item_took_over_stays_when_its_first_owner_goes() {
     // The new owner is heard of first, as it may be from another shard.
     world.deliver("Users", &records[2..3]).await;
     world.deliver("Users", &records[1..2]).await;
-    let expected =
-        [json!({ "email": "a@x", "userId": "u2" }), json!({ "email": "b@x", "userId": "u1" })];
+    let expected = [json!({ "email": "a@x", "userId": "u2" }), json!({ "email": "b@x", "userId": "u1" })];
     assert_eq!(world.rows("ByEmail").await, expected);
     // The first owner's old change must not take the row back.
     world.deliver("Users", &records[..1]).await;

@@ -11,9 +11,9 @@ use millstream_processor::host::lambda::{InvocationError, LambdaHost};
 use millstream_processor::letters::{Letter, LetterFilter, LetterStore};
 use millstream_processor::projections::config::Config;
 use millstream_processor::retry::RetryPolicy;
+use millstream_processor::setup;
 use millstream_processor::sink::sns::SnsSink;
 use millstream_processor::wiring::{self, Aws};
-use millstream_processor::setup;
 use millstream_test_support::embedded::Embedded;
 use millstream_test_support::faults::FaultPlan;
 use millstream_test_support::lambda_event;
@@ -21,19 +21,19 @@ use millstream_test_support::sns::Topics;
 use serde_json::{Value, json};
 
 /// A deployment under test.
-pub struct World {
-    pub db: Embedded,
-    pub topics: Topics,
-    pub clock: Arc<ManualClock>,
-    pub config: Config,
+pub(crate) struct World {
+    pub(crate) db: Embedded,
+    pub(crate) topics: Topics,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) config: Config,
 }
 
 /// A wall clock that the test sets.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicU64);
+pub(crate) struct ManualClock(AtomicU64);
 
 impl ManualClock {
-    pub fn set(&self, seconds: u64) {
+    pub(crate) fn set(&self, seconds: u64) {
         self.0.store(seconds, Ordering::SeqCst);
     }
 }
@@ -46,7 +46,7 @@ impl Clock for ManualClock {
 
 impl World {
     /// A deployment with its own tables, and no others yet.
-    pub async fn new(toml: &str) -> Self {
+    pub(crate) async fn new(toml: &str) -> Self {
         let plan = FaultPlan::default();
         let (db, topics) = (Embedded::with_faults(plan.clone()), Topics::with_faults(plan));
         let config = Config::parse("test.toml", toml, &|_| None).unwrap_or_else(|error| panic!("{error}"));
@@ -59,17 +59,17 @@ impl World {
     }
 
     /// Adds a table with a stream of both images.
-    pub async fn source(&self, table: &str, key: &str) {
+    pub(crate) async fn source(&self, table: &str, key: &str) {
         self.db.create_table(table, key, None, Some(StreamViewType::NewAndOldImages)).await;
     }
 
     /// Adds a table without a stream.
-    pub async fn table(&self, table: &str, key: &str) {
+    pub(crate) async fn table(&self, table: &str, key: &str) {
         self.db.create_table(table, key, None, None).await;
     }
 
     /// The host of a function, as its first invocation finds it.
-    pub fn host(&self) -> LambdaHost {
+    pub(crate) fn host(&self) -> LambdaHost {
         let aws = Aws::from_config(self.db.sdk_config());
         let mut pipeline = wiring::pipeline(&self.config, &aws, self.clock.clone());
         pipeline.topics = Arc::new(SnsSink::new(self.topics.sns()));
@@ -79,19 +79,19 @@ impl World {
     }
 
     /// Hands an event to a fresh host, with a minute until its deadline.
-    pub async fn invoke(&self, event: Value) -> Result<Value, InvocationError> {
+    pub(crate) async fn invoke(&self, event: Value) -> Result<Value, InvocationError> {
         let deadline = SystemTime::now() + Duration::from_secs(60);
         let response = self.host().handle(Bytes::from(event.to_string()), deadline).await?;
         Ok(serde_json::to_value(response).expect("a response is JSON"))
     }
 
     /// Delivers some records of a table's stream and expects all of them to be done.
-    pub async fn deliver(&self, table: &str, records: &[Record]) {
+    pub(crate) async fn deliver(&self, table: &str, records: &[Record]) {
         assert_eq!(self.report(table, records).await, None, "everything is done");
     }
 
     /// Delivers some records and gives the identifier that the mapping is told, if any.
-    pub async fn report(&self, table: &str, records: &[Record]) -> Option<String> {
+    pub(crate) async fn report(&self, table: &str, records: &[Record]) -> Option<String> {
         let arn = self.db.stream_arn(table).await;
         let response = self.invoke(lambda_event::event(&arn, records)).await.expect("an answer");
         let failures = response["batchItemFailures"].as_array().expect("always a list");
@@ -100,22 +100,23 @@ impl World {
     }
 
     /// Delivers the whole stream of a table once and expects all of it to be done.
-    pub async fn deliver_all(&self, table: &str) {
+    pub(crate) async fn deliver_all(&self, table: &str) {
         let records = self.db.read_stream(table).await;
         self.deliver(table, &records).await;
     }
 
     /// The rows of a table without the attributes that are Millstream's own.
-    pub async fn rows(&self, table: &str) -> Vec<Value> {
+    pub(crate) async fn rows(&self, table: &str) -> Vec<Value> {
         let mut rows = self.db.scan_all(table).await;
         for row in &mut rows {
             row.as_object_mut().expect("a row").retain(|name, _| !name.starts_with("ms:"));
         }
+        rows.sort_by_key(Value::to_string);
         rows
     }
 
     /// Every letter with its record.
-    pub async fn letters(&self) -> Vec<Letter> {
+    pub(crate) async fn letters(&self) -> Vec<Letter> {
         use futures_util::TryStreamExt;
         let aws = Aws::from_config(self.db.backstage());
         let store: Arc<dyn LetterStore> = wiring::letters(&self.config, &aws, self.clock.clone());
@@ -129,7 +130,7 @@ impl World {
     }
 
     /// The messages on a topic as an SQS event for a queue that is subscribed to it.
-    pub fn queue_event(&self, topic: &str, queue: &str) -> Value {
+    pub(crate) fn queue_event(&self, topic: &str, queue: &str) -> Value {
         let arn = format!("arn:aws:sqs:eu-west-1:000000000000:{queue}");
         let records: Vec<Value> = self
             .topics
@@ -152,6 +153,6 @@ impl World {
 }
 
 /// A record's sequence number.
-pub fn sequence(record: &Record) -> &str {
+pub(crate) fn sequence(record: &Record) -> &str {
     record.dynamodb().and_then(|change| change.sequence_number()).expect("a record has a sequence number")
 }

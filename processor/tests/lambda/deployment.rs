@@ -19,18 +19,18 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The binary that is deployed.
-pub const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap");
+pub(crate) const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap");
 /// A deadline that no test comes near.
-pub const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 /// Waits that fit a test: what may pass is tried again at once, and not for long.
-pub const HASTY: &str = r#"
+pub(crate) const HASTY: &str = r#"
 [pipeline]
 retry_initial = "1ms"
 retry_max = "10ms"
 retry_elapsed = "300ms"
 "#;
 /// One replica, and what it needs.
-pub const ORDERS: &str = r#"
+pub(crate) const ORDERS: &str = r#"
 [source.orders]
 table = "Orders"
 
@@ -43,19 +43,19 @@ set = { total = "{total}" }
 "#;
 
 /// A deployment under test.
-pub struct Deployment {
-    pub db: Embedded,
-    pub topics: Topics,
-    pub config: Config,
+pub(crate) struct Deployment {
+    pub(crate) db: Embedded,
+    pub(crate) topics: Topics,
+    pub(crate) config: Config,
     /// Where the function finds its config file and what else it is given.
-    pub env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
     _files: TempDir,
     _sockets: [Served; 2],
 }
 
 impl Deployment {
     /// Services on sockets, our own tables, and a config file; no other tables and no function yet.
-    pub async fn new(toml: &str) -> Self {
+    pub(crate) async fn new(toml: &str) -> Self {
         let (db, topics) = (Embedded::new(), Topics::new());
         // The function judges the age of records by the clock of this machine.
         db.set_now(SystemTime::now());
@@ -71,7 +71,7 @@ impl Deployment {
     }
 
     /// The deployment of [`ORDERS`] with its tables.
-    pub async fn orders() -> Self {
+    pub(crate) async fn orders() -> Self {
         let deployment = Self::new(&format!("{HASTY}{ORDERS}")).await;
         deployment.source("Orders", "orderId").await;
         deployment.table("Accounting", "orderId").await;
@@ -79,27 +79,27 @@ impl Deployment {
     }
 
     /// Adds a table with a stream of both images.
-    pub async fn source(&self, table: &str, key: &str) {
+    pub(crate) async fn source(&self, table: &str, key: &str) {
         self.db.create_table(table, key, None, Some(StreamViewType::NewAndOldImages)).await;
     }
 
     /// Adds a table without a stream.
-    pub async fn table(&self, table: &str, key: &str) {
+    pub(crate) async fn table(&self, table: &str, key: &str) {
         self.db.create_table(table, key, None, None).await;
     }
 
     /// Puts an order.
-    pub async fn order(&self, id: &str, total: u64) {
+    pub(crate) async fn order(&self, id: &str, total: u64) {
         self.db.put("Orders", json!({ "orderId": id, "total": total })).await;
     }
 
     /// Starts the function.
-    pub async fn start(&self) -> Function {
+    pub(crate) async fn start(&self) -> Function {
         RuntimeApi::start().await.spawn(Path::new(BOOTSTRAP), &borrowed(&self.env))
     }
 
     /// The mapping from a table's stream to a function.
-    pub async fn mapping(&self, table: &str, settings: Settings) -> EventSourceMapping {
+    pub(crate) async fn mapping(&self, table: &str, settings: Settings) -> EventSourceMapping {
         let clock = self.db.clone();
         let client = aws_sdk_dynamodbstreams::Client::new(&self.db.backstage());
         let arn = self.db.stream_arn(table).await;
@@ -107,13 +107,13 @@ impl Deployment {
     }
 
     /// The event with everything that a table's stream holds, and its records.
-    pub async fn event(&self, table: &str) -> (Value, Vec<Record>) {
+    pub(crate) async fn event(&self, table: &str) -> (Value, Vec<Record>) {
         let records = self.db.read_stream(table).await;
         (lambda_event::event(&self.db.stream_arn(table).await, &records), records)
     }
 
     /// The rows of a table without the attributes that are Millstream's own.
-    pub async fn rows(&self, table: &str) -> Vec<Value> {
+    pub(crate) async fn rows(&self, table: &str) -> Vec<Value> {
         let mut rows = self.db.scan_all(table).await;
         for row in &mut rows {
             row.as_object_mut().expect("a row").retain(|name, _| !name.starts_with("ms:"));
@@ -122,7 +122,7 @@ impl Deployment {
     }
 
     /// Every letter with its record.
-    pub async fn letters(&self) -> Vec<Letter> {
+    pub(crate) async fn letters(&self) -> Vec<Letter> {
         use futures_util::TryStreamExt;
         let aws = Aws::from_config(self.db.backstage());
         let store = wiring::letters(&self.config, &aws, std::sync::Arc::new(SystemClock));
@@ -137,7 +137,7 @@ impl Deployment {
 }
 
 /// The environment of a function beside what Lambda sets.
-pub fn env(config: &Path, dynamodb: &str, sns: &str) -> Vec<(String, String)> {
+pub(crate) fn env(config: &Path, dynamodb: &str, sns: &str) -> Vec<(String, String)> {
     let config = config.to_str().expect("the temporary folder has a plain name");
     let pairs = [
         ("MILLSTREAM_CONFIG", config),
@@ -148,22 +148,22 @@ pub fn env(config: &Path, dynamodb: &str, sns: &str) -> Vec<(String, String)> {
 }
 
 /// An environment as the test support takes it.
-pub fn borrowed(env: &[(String, String)]) -> Vec<(&str, &str)> {
+pub(crate) fn borrowed(env: &[(String, String)]) -> Vec<(&str, &str)> {
     env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 /// Runs a function on one event with a deadline that it does not come near.
-pub async fn invoke(function: &Function, event: &Value) -> Result<Value, FunctionError> {
+pub(crate) async fn invoke(function: &Function, event: &Value) -> Result<Value, FunctionError> {
     function.invoke(event, MINUTE).await
 }
 
 /// The identifiers that an answer names.
-pub fn failures(answer: &Value) -> Vec<&str> {
+pub(crate) fn failures(answer: &Value) -> Vec<&str> {
     let failures = answer["batchItemFailures"].as_array().expect("always a list");
     failures.iter().map(|failure| failure["itemIdentifier"].as_str().expect("a text")).collect()
 }
 
 /// A record's sequence number.
-pub fn sequence(record: &Record) -> &str {
+pub(crate) fn sequence(record: &Record) -> &str {
     record.dynamodb().and_then(|change| change.sequence_number()).expect("a record has a sequence number")
 }

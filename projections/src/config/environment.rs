@@ -75,7 +75,10 @@ fn resolved(text: &str, lookup: Lookup<'_>) -> Result<Option<String>, (String, S
         }
         resolved.push_str(before);
         let Some((inner, after)) = variable.split_once('}') else {
-            return Err(("`${` has no `}`".to_owned(), "write `${NAME}`, or `$${` for the characters themselves".to_owned()));
+            return Err((
+                "`${` has no `}`".to_owned(),
+                "write `${NAME}`, or `$${` for the characters themselves".to_owned(),
+            ));
         };
         resolved.push_str(&replacement(inner, lookup)?);
         rest = after;
@@ -85,7 +88,8 @@ fn resolved(text: &str, lookup: Lookup<'_>) -> Result<Option<String>, (String, S
 }
 
 fn replacement(inner: &str, lookup: Lookup<'_>) -> Result<String, (String, String)> {
-    let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
+    let (name, default) =
+        inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || !name.chars().all(plain) {
         let advice = "write `${NAME}` or `${NAME:-default}`, of letters, digits and `_`";

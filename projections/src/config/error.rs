@@ -140,7 +140,13 @@ pub(super) struct Section<'r> {
 
 impl Section<'_> {
     /// Notes an error of one value.
-    pub(super) fn error(&mut self, offset: usize, key: &str, what: impl Into<String>, advice: impl Into<String>) {
+    pub(super) fn error(
+        &mut self,
+        offset: usize,
+        key: &str,
+        what: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
         self.report.error(offset, (&self.header, key), what, advice);
     }
 

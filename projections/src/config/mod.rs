@@ -82,7 +82,10 @@ impl Config {
     }
 
     /// The projections that follow one source.
-    pub fn projections_of<'a>(&'a self, source: &'a SourceName) -> impl Iterator<Item = &'a ProjectionConfig> {
+    pub fn projections_of<'a>(
+        &'a self,
+        source: &'a SourceName,
+    ) -> impl Iterator<Item = &'a ProjectionConfig> {
         self.projections.iter().filter(move |projection| projection.from == *source)
     }
 
@@ -171,7 +174,9 @@ fn projections(
     for Named { name, offset, table } in tables {
         let mut section = Section { report, header: format!("projection.{name}"), offset };
         let line = lines.line(offset);
-        let Some(projection) = projection::projection(&name, table, names, line, &mut section) else { continue };
+        let Some(projection) = projection::projection(&name, table, names, line, &mut section) else {
+            continue;
+        };
         if let Some(source) = sources.iter().find(|source| source.name == projection.from) {
             view::check(&projection, source, &mut section);
         }

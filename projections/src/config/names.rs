@@ -19,7 +19,8 @@ pub(super) fn table(name: &str) -> Result<(), String> {
 }
 
 /// What the name of a table or an index looks like.
-pub(super) const TABLE_ADVICE: &str = "use a name of 3 to 255 of a-z, A-Z, 0-9, `-`, `_` and `.`, without account or region";
+pub(super) const TABLE_ADVICE: &str =
+    "use a name of 3 to 255 of a-z, A-Z, 0-9, `-`, `_` and `.`, without account or region";
 
 /// Whether a text is the ARN of an SNS topic: `arn:<partition>:sns:<region>:<account>:<name>`.
 pub(super) fn is_topic_arn(text: &str) -> bool {
@@ -34,9 +35,11 @@ pub(super) const TOPIC_ADVICE: &str = "use the topic's ARN: arn:aws:sns:<region>
 /// Whether a text can be the URL of a queue; plain HTTP is what local servers speak.
 pub(super) fn is_queue_url(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    rest.is_some_and(|rest| rest.split_once('/').is_some_and(|(host, path)| !host.is_empty() && !path.is_empty()))
-        && !text.chars().any(char::is_whitespace)
+    rest.is_some_and(|rest| {
+        rest.split_once('/').is_some_and(|(host, path)| !host.is_empty() && !path.is_empty())
+    }) && !text.chars().any(char::is_whitespace)
 }
 
 /// What the URL of a queue looks like.
-pub(super) const QUEUE_ADVICE: &str = "use the queue's URL: https://sqs.<region>.amazonaws.com/<account>/<name>";
+pub(super) const QUEUE_ADVICE: &str =
+    "use the queue's URL: https://sqs.<region>.amazonaws.com/<account>/<name>";

@@ -173,7 +173,12 @@ fn from(field: Field<String>, sources: &[&str], section: &mut Section<'_>) -> Op
         // A source whose own name is wrong is an error of that source.
         return SourceName::new(&value).ok();
     }
-    section.error(offset, "from", format!("there is no source `{value}`"), suggest::instead_of(&value, sources));
+    section.error(
+        offset,
+        "from",
+        format!("there is no source `{value}`"),
+        suggest::instead_of(&value, sources),
+    );
     None
 }
 
@@ -201,7 +206,8 @@ const WHERE_ADVICE: &str = "write it like \"has(new.status) && new.status != 'DR
 
 fn replica(raw: RawReplica, base: Base, section: &mut Section<'_>) -> Option<Replica> {
     let table = target_table(raw.table, section);
-    let key = raw.key.required(section, "key", KEY_ADVICE).and_then(|at| templates(at, section, "key", Place::Key));
+    let key =
+        raw.key.required(section, "key", KEY_ADVICE).and_then(|at| templates(at, section, "key", Place::Key));
     let set_at = raw.set.offset();
     let set = match raw.set.value(section, "set") {
         Some(at) if at.value.0.is_empty() => {
@@ -241,13 +247,19 @@ const ROWS_ADVICE: &str =
 fn copy(raw: RawCopy, base: Base, section: &mut Section<'_>) -> Option<Copy> {
     let table = target_table(raw.table, section);
     if raw.key.offset().is_some() == raw.rows.offset().is_some() {
-        let what = if raw.key.offset().is_some() { "has both `key` and `match`" } else { "has neither `key` nor `match`" };
+        let what = if raw.key.offset().is_some() {
+            "has both `key` and `match`"
+        } else {
+            "has neither `key` nor `match`"
+        };
         section.error_here("", what, ROWS_ADVICE);
     }
-    let one = raw.key.value(section, "key").and_then(|at| templates(at, section, "key", Place::Key)).map(Rows::One);
+    let one =
+        raw.key.value(section, "key").and_then(|at| templates(at, section, "key", Place::Key)).map(Rows::One);
     let many = raw.rows.value(section, "match").and_then(|at| many(at, section));
     let set_at = raw.set.offset();
-    let set = raw.set.required(section, "set", "name at least one attribute to copy: set = { name = \"{name}\" }");
+    let set =
+        raw.set.required(section, "set", "name at least one attribute to copy: set = { name = \"{name}\" }");
     let set = set.and_then(|at| {
         if at.value.0.is_empty() {
             section.error(at.offset, "set", "is empty", "name at least one attribute to copy");

@@ -7,7 +7,9 @@ use super::raw::{RawCommon, RawCopy, RawEmit, RawLetters, RawPipeline, RawReplic
 
 /// The whole schema. Definitions are written out where they are used: the file is small, and no name leaks.
 pub(super) fn schema() -> Value {
-    let mut generator = schemars::generate::SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true).into_generator();
+    let mut generator = schemars::generate::SchemaSettings::draft2020_12()
+        .with(|it| it.inline_subschemas = true)
+        .into_generator();
     let common = section::<RawCommon>(&mut generator);
     let kinds = [
         kind("replica", &common, section::<RawReplica>(&mut generator)),

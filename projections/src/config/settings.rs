@@ -90,7 +90,12 @@ pub(super) fn state(raw: RawState, section: &mut Section<'_>) -> State {
         || "millstream-".to_owned(),
         |At { offset, value }| {
             if let Err(what) = names::table(&format!("{value}{LETTERS}")) {
-                section.error(offset, "prefix", what, "it begins the names of tables: use a-z, A-Z, 0-9, `-`, `_` and `.`");
+                section.error(
+                    offset,
+                    "prefix",
+                    what,
+                    "it begins the names of tables: use a-z, A-Z, 0-9, `-`, `_` and `.`",
+                );
             }
             value
         },
@@ -100,7 +105,8 @@ pub(super) fn state(raw: RawState, section: &mut Section<'_>) -> State {
 }
 
 pub(super) fn letters(raw: RawLetters, section: &mut Section<'_>) -> Letters {
-    let store = raw.store.value(section, "store").and_then(|at| store(at, section)).unwrap_or(LettersStore::Table);
+    let store =
+        raw.store.value(section, "store").and_then(|at| store(at, section)).unwrap_or(LettersStore::Table);
     let keep = limited(raw.keep, section, "keep", 14 * DAY, DAY..=FOREVER);
     Letters { store, keep }
 }
@@ -160,8 +166,20 @@ pub(super) fn pipeline(raw: RawPipeline, section: &mut Section<'_>) -> PipelineS
     let settings = PipelineSettings {
         concurrency: concurrency.unwrap_or(CONCURRENCY),
         hold: limited(raw.hold, section, "hold", 20 * 60 * MINUTE, MINUTE..=RETENTION),
-        deadline_margin: limited(raw.deadline_margin, section, "deadline_margin", 2 * SECOND, SECOND / 10..=MINUTE),
-        retry_initial: limited(raw.retry_initial, section, "retry_initial", SECOND / 20, millisecond..=MINUTE),
+        deadline_margin: limited(
+            raw.deadline_margin,
+            section,
+            "deadline_margin",
+            2 * SECOND,
+            SECOND / 10..=MINUTE,
+        ),
+        retry_initial: limited(
+            raw.retry_initial,
+            section,
+            "retry_initial",
+            SECOND / 20,
+            millisecond..=MINUTE,
+        ),
         retry_max: limited(raw.retry_max, section, "retry_max", 5 * SECOND, millisecond..=MINUTE),
         retry_elapsed: limited(raw.retry_elapsed, section, "retry_elapsed", MINUTE, millisecond..=LAMBDA),
     };
@@ -171,7 +189,8 @@ pub(super) fn pipeline(raw: RawPipeline, section: &mut Section<'_>) -> PipelineS
     ];
     for (key, value, lower_key, lower, offset) in steps {
         if value < lower {
-            let what = format!("{} is less than {lower_key} = {}", duration::text(value), duration::text(lower));
+            let what =
+                format!("{} is less than {lower_key} = {}", duration::text(value), duration::text(lower));
             let offset = offset.unwrap_or(section.offset);
             section.error(offset, key, what, format!("make it at least `{lower_key}`"));
         }

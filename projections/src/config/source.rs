@@ -103,14 +103,24 @@ impl StreamView {
 }
 
 /// Validates one source; `None` if something is wrong that was noted.
-pub(super) fn source(name: &str, raw: RawSource, line: usize, section: &mut Section<'_>) -> Option<SourceConfig> {
+pub(super) fn source(
+    name: &str,
+    raw: RawSource,
+    line: usize,
+    section: &mut Section<'_>,
+) -> Option<SourceConfig> {
     let name = SourceName::new(name).map_err(|error| section.error_here("", error.to_string(), "rename it"));
     let is_table = raw.table.offset().is_some();
     for (key, offset) in [("start", raw.start.offset()), ("stream_view", raw.stream_view.offset())] {
         if let Some(offset) = offset
             && !is_table
         {
-            section.error(offset, key, "is about a table's stream, which this source has not", "leave it out");
+            section.error(
+                offset,
+                key,
+                "is about a table's stream, which this source has not",
+                "leave it out",
+            );
         }
     }
     let starts = [("trim-horizon", Start::TrimHorizon), ("latest", Start::Latest)];
@@ -129,14 +139,23 @@ fn kind(
 ) -> Option<SourceKind> {
     let given = [table.offset(), queue.offset(), topic.offset()].into_iter().flatten().count();
     if given != 1 {
-        let what = if given == 0 { "names no `table`, `queue` or `topic`" } else { "has more than one of `table`, `queue` and `topic`" };
+        let what = if given == 0 {
+            "names no `table`, `queue` or `topic`"
+        } else {
+            "has more than one of `table`, `queue` and `topic`"
+        };
         section.error_here("", what, "give exactly one of them");
     }
     let table = table.value(section, "table").and_then(|at| table_name(at, section, "table"));
     let queue = queue.value(section, "queue").and_then(|At { offset, value }| {
         let valid = names::is_queue_url(&value);
         if !valid {
-            section.error(offset, "queue", format!("`{value}` is not the URL of a queue"), names::QUEUE_ADVICE);
+            section.error(
+                offset,
+                "queue",
+                format!("`{value}` is not the URL of a queue"),
+                names::QUEUE_ADVICE,
+            );
         }
         valid.then(|| value.into())
     });

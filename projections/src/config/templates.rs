@@ -30,7 +30,12 @@ impl Place {
 }
 
 /// Validates the templates of one table of attributes; `None` if something is wrong that was noted.
-pub(super) fn templates(at: At<RawTemplates>, section: &mut Section<'_>, key: &str, place: Place) -> Option<Templates> {
+pub(super) fn templates(
+    at: At<RawTemplates>,
+    section: &mut Section<'_>,
+    key: &str,
+    place: Place,
+) -> Option<Templates> {
     let At { offset, value: entries } = at;
     let count = entries.0.len();
     if place != Place::Set && !(1..=place.most()).contains(&count) {
@@ -56,7 +61,12 @@ fn template(at: At<RawValue>, section: &mut Section<'_>, key: &str, place: Place
         RawValue::Text(text) => match Template::parse(&text) {
             Ok(template) => template,
             Err(error) => {
-                section.error(offset, key, error.to_string(), "write \"{path}\", \"{path?}\" or \"TEXT#{path}\"");
+                section.error(
+                    offset,
+                    key,
+                    error.to_string(),
+                    "write \"{path}\", \"{path?}\" or \"TEXT#{path}\"",
+                );
                 return None;
             }
         },
@@ -65,8 +75,12 @@ fn template(at: At<RawValue>, section: &mut Section<'_>, key: &str, place: Place
         return Some(template);
     }
     let (what, advice) = match &template {
-        Template::Literal(Value::Bool(_)) => ("a key attribute cannot be true or false", "use text or a number"),
-        Template::Literal(Value::S(text)) if text.is_empty() => ("a key attribute cannot be empty", "use \"{path}\""),
+        Template::Literal(Value::Bool(_)) => {
+            ("a key attribute cannot be true or false", "use text or a number")
+        }
+        Template::Literal(Value::S(text)) if text.is_empty() => {
+            ("a key attribute cannot be empty", "use \"{path}\"")
+        }
         template if template.is_optional() => ("a key attribute cannot be optional", "leave the `?` out"),
         _ => return Some(template),
     };
@@ -82,7 +96,8 @@ pub(super) fn name(at: At<String>, section: &mut Section<'_>, key: &str) -> Opti
         return None;
     }
     if value.starts_with(RESERVED) {
-        let what = format!("`{value}` is reserved: attributes that start with `{RESERVED}` are Millstream's guards");
+        let what =
+            format!("`{value}` is reserved: attributes that start with `{RESERVED}` are Millstream's guards");
         section.error(offset, key, what, "choose another name");
         return None;
     }
@@ -90,7 +105,11 @@ pub(super) fn name(at: At<String>, section: &mut Section<'_>, key: &str) -> Opti
 }
 
 /// A list of top-level attributes: empty if the key is missing, `None` if something is wrong that was noted.
-pub(super) fn names(field: Field<Vec<Field<String>>>, section: &mut Section<'_>, key: &str) -> Option<Vec<AttributeName>> {
+pub(super) fn names(
+    field: Field<Vec<Field<String>>>,
+    section: &mut Section<'_>,
+    key: &str,
+) -> Option<Vec<AttributeName>> {
     if field.offset().is_none() {
         return Some(Vec::new());
     }

@@ -10,7 +10,8 @@ pub(super) fn check(projection: &ProjectionConfig, source: &SourceConfig, sectio
         return;
     }
     for (key, what) in lacks(&projection.kind, source.view) {
-        let what = format!("{what}, but stream_view = \"{}\" of source `{}`", source.view.as_str(), source.name);
+        let what =
+            format!("{what}, but stream_view = \"{}\" of source `{}`", source.view.as_str(), source.name);
         section.error_here(key, what, "give the table's stream NEW_AND_OLD_IMAGES");
     }
 }

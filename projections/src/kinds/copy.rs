@@ -87,7 +87,9 @@ impl Copy {
 
     fn key_after(&self, change: &Change) -> Result<Key, Reject> {
         if change.new.is_none() {
-            return Err(Reject::new("the stream carries no new image: a copy needs NEW_AND_OLD_IMAGES or NEW_IMAGE"));
+            return Err(Reject::new(
+                "the stream carries no new image: a copy needs NEW_AND_OLD_IMAGES or NEW_IMAGE",
+            ));
         }
         key(self.key_templates(), change.after())
     }

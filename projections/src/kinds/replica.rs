@@ -57,7 +57,9 @@ impl Projection for Replica {
 impl Replica {
     fn key_after(&self, change: &Change) -> Result<Key, Reject> {
         if change.new.is_none() {
-            return Err(Reject::new("the stream carries no new image: a replica needs NEW_AND_OLD_IMAGES or NEW_IMAGE"));
+            return Err(Reject::new(
+                "the stream carries no new image: a replica needs NEW_AND_OLD_IMAGES or NEW_IMAGE",
+            ));
         }
         key(&self.key, change.after())
     }

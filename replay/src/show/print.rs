@@ -92,7 +92,8 @@ fn change(change: &ShownChange, f: &mut Formatter<'_>) -> Result {
 }
 
 fn row(attribute: &AttributeDifference) -> [String; 3] {
-    let side = |value: &Option<ShownValue>| value.as_ref().map_or_else(|| "-".to_owned(), |it| cut(&value_text(it)));
+    let side =
+        |value: &Option<ShownValue>| value.as_ref().map_or_else(|| "-".to_owned(), |it| cut(&value_text(it)));
     [cut(&printable(&attribute.name)), side(&attribute.old), side(&attribute.new)]
 }
 

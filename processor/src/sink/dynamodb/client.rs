@@ -108,7 +108,9 @@ impl DynamoDbSink {
         match result {
             Ok(_) => Ok(Met::Written),
             Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(failed)) => Ok(Met::Refused(failed.item.clone())),
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(Met::Refused(failed.item.clone()))
+                }
                 _ => Err(fault(format!("PutItem on table {}", write.table), &error)),
             },
         }
@@ -206,9 +208,9 @@ impl DynamoDbSink {
             .await
             .map_err(|error| fault(format!("Query on index {index} of table {table}"), &error))?;
         let rows = result.items().iter().filter_map(|item| key_of(item, &schema.key)).collect();
-        let next = result.last_evaluated_key.map(|last| {
-            last.into_iter().map(|(name, value)| (name.into(), Value::from(value))).collect()
-        });
+        let next = result
+            .last_evaluated_key
+            .map(|last| last.into_iter().map(|(name, value)| (name.into(), Value::from(value))).collect());
         Ok(Page { rows, next })
     }
 

@@ -4,9 +4,9 @@
 pub mod client;
 /// The conditions and updates of each write, made without I/O.
 pub mod request;
-/// Writes that need the ledger: rows that appear, change hands or go.
-mod transaction;
 /// What a table's primary key is made of, looked up once.
 pub mod schema;
+/// Writes that need the ledger: rows that appear, change hands or go.
+mod transaction;
 
 pub use client::DynamoDbSink;

@@ -35,7 +35,10 @@ impl Schemas {
         let described = client.describe_table().table_name(&**table).send().await;
         let described = described.map_err(|error| fault(&doing, &error))?;
         let Some(description) = described.table else {
-            return Err(Fault::new(FaultKind::Unavailable, format!("{doing}: the answer describes no table")));
+            return Err(Fault::new(
+                FaultKind::Unavailable,
+                format!("{doing}: the answer describes no table"),
+            ));
         };
         let schema = Arc::new(Schema::of(&description));
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), schema.clone());

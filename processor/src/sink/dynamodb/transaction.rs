@@ -10,7 +10,9 @@ use millstream_projections::Item;
 use millstream_projections::effect::Target;
 
 use super::client::{DynamoDbSink, Met, row};
-use super::request::{Expression, May, SdkItem, absent, guarded, no_newer_tombstone, sdk_key, stored_guard, unchanged};
+use super::request::{
+    Expression, May, SdkItem, absent, guarded, no_newer_tombstone, sdk_key, stored_guard, unchanged,
+};
 use crate::ledger::{EXPIRES, ID, VERSION, tombstone_id};
 use crate::outcome::{Applied, Fault, FaultKind};
 use crate::sink::RowWrite;
@@ -178,7 +180,9 @@ fn id(write: RowWrite<'_>) -> String {
 
 fn reasons<R>(error: &SdkError<TransactWriteItemsError, R>) -> &[CancellationReason] {
     match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled.cancellation_reasons(),
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            cancelled.cancellation_reasons()
+        }
         _ => &[],
     }
 }
@@ -199,7 +203,10 @@ fn worst(doing: &str, reasons: &[CancellationReason], resources: &[&str; 2]) -> 
 
 /// The row changed hands with every look at it: a conflict like any other.
 fn restless(write: RowWrite<'_>) -> Fault {
-    Fault::new(FaultKind::Conflict, format!("a row of table {} changed hands {LOOKS} times in a row", write.table))
+    Fault::new(
+        FaultKind::Conflict,
+        format!("a row of table {} changed hands {LOOKS} times in a row", write.table),
+    )
 }
 
 fn built<T>(built: Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T, Fault> {

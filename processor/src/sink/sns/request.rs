@@ -15,7 +15,8 @@ pub fn is_fifo(topic: &str) -> bool {
 pub fn entry(place: usize, entry: &Entry<'_>, fifo: bool) -> Result<PublishBatchRequestEntry, Fault> {
     let size = entry.event.body.len();
     if size > MAX_PUBLISH_BYTES {
-        let cause = format!("the event has {size} bytes, an SNS message at most {MAX_PUBLISH_BYTES}: include less");
+        let cause =
+            format!("the event has {size} bytes, an SNS message at most {MAX_PUBLISH_BYTES}: include less");
         return Err(Fault::new(FaultKind::Rejected, cause));
     }
     let kind = MessageAttributeValue::builder().data_type("String").string_value(entry.event.kind);
@@ -27,9 +28,8 @@ pub fn entry(place: usize, entry: &Entry<'_>, fifo: bool) -> Result<PublishBatch
     if fifo {
         // A deduplication id has at most 128 characters; an event's id may have more.
         let deduplication = KeyDigest::of_bytes(entry.event.id.as_bytes());
-        request = request
-            .message_group_id(entry.group.as_str())
-            .message_deduplication_id(deduplication.as_str());
+        request =
+            request.message_group_id(entry.group.as_str()).message_deduplication_id(deduplication.as_str());
     }
     request.build().map_err(unbuildable)
 }

@@ -1,0 +1,206 @@
+//! `millstream replay list`: the letters, grouped by what went wrong, or each on a line.
+
+use std::io::Write;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
+use futures_util::StreamExt;
+use millstream_processor::letters::{LetterFilter, LetterHead, LetterStore};
+use millstream_processor::outcome::FaultKind;
+use millstream_projections::event::rfc3339;
+use millstream_projections::{ProjectionName, SourceName};
+use millstream_replay::summary::{Group, Summary};
+
+use super::{Failure, Known, print_json, quoted};
+
+/// The widest message of the table; `--json` has them whole.
+const MESSAGE_WIDTH: u16 = 60;
+
+/// The kinds of fault that a filter takes.
+const FAULTS: [FaultKind; 6] = [
+    FaultKind::Rejected,
+    FaultKind::Throttled,
+    FaultKind::Unavailable,
+    FaultKind::Conflict,
+    FaultKind::Misconfigured,
+    FaultKind::OutOfTime,
+];
+
+#[derive(Debug, Default, Args)]
+pub(super) struct ListArgs {
+    /// Only letters of this projection
+    #[arg(long, value_name = "NAME")]
+    pub(super) projection: Option<String>,
+    /// Only letters of this source
+    #[arg(long, value_name = "NAME")]
+    pub(super) source: Option<String>,
+    /// Only letters whose latest attempt failed like this
+    #[arg(long, value_name = "KIND", value_parser = fault_parser())]
+    pub(super) fault: Option<FaultKind>,
+    /// Each letter on a line of its own
+    #[arg(long)]
+    pub(super) ids: bool,
+    /// JSON; with --ids one object per line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn fault_parser() -> impl TypedValueParser<Value = FaultKind> {
+    PossibleValuesParser::new(FAULTS.map(FaultKind::as_str)).try_map(|text| {
+        FAULTS.into_iter().find(|kind| kind.as_str() == text).ok_or("it is not a kind of fault")
+    })
+}
+
+pub(super) async fn run(
+    args: &ListArgs,
+    store: &dyn LetterStore,
+    known: &Known,
+    out: &mut (dyn Write + Send),
+) -> Result<(), Failure> {
+    let filter = filter(args, known)?;
+    let (letters, faults, unreadable) = match args.ids {
+        true => each(args, store, &filter, out).await?,
+        false => grouped(args, store, &filter, out).await?,
+    };
+    out.flush()?;
+    for fault in &faults {
+        eprintln!("warning: {fault}");
+    }
+    if unreadable > 0 {
+        let (noun, verb) = if unreadable == 1 { ("letter", "is") } else { ("letters", "are") };
+        return Err(Failure::Failed(format!(
+            "the list lacks {unreadable} {noun} that {verb} unreadable, or its end"
+        )));
+    }
+    match letters {
+        0 => nothing(args, known),
+        _ => Ok(()),
+    }
+}
+
+/// Letters stay when their projection or source goes, so only a name that is in neither place is a mistake.
+fn nothing(args: &ListArgs, known: &Known) -> Result<(), Failure> {
+    for (what, name, names) in
+        [("projection", &args.projection, &known.projections), ("source", &args.source, &known.sources)]
+    {
+        if let Some(name) = name.as_ref().filter(|name| !names.contains(name)) {
+            return Err(unknown(what, name, names));
+        }
+    }
+    eprintln!("no letters");
+    Ok(())
+}
+
+fn filter(args: &ListArgs, known: &Known) -> Result<LetterFilter, Failure> {
+    let projection = args
+        .projection
+        .as_deref()
+        .map(|name| ProjectionName::new(name).map_err(|_| unknown("projection", name, &known.projections)));
+    let source = args
+        .source
+        .as_deref()
+        .map(|name| SourceName::new(name).map_err(|_| unknown("source", name, &known.sources)));
+    Ok(LetterFilter { projection: projection.transpose()?, source: source.transpose()?, fault: args.fault })
+}
+
+fn unknown(what: &str, name: &str, known: &[String]) -> Failure {
+    let advice = match known.is_empty() {
+        true => format!("the config has no {what}s"),
+        false => format!("the config has {}", quoted(known)),
+    };
+    Failure::Usage(format!(
+        "there is no {what} `{}`, nor are there letters of it; {advice}",
+        name.escape_debug()
+    ))
+}
+
+/// How many letters were listed, what was wrong with others, and how many those are.
+type Listed = (u64, Vec<String>, u64);
+
+async fn grouped(
+    args: &ListArgs,
+    store: &dyn LetterStore,
+    filter: &LetterFilter,
+    out: &mut (dyn Write + Send),
+) -> Result<Listed, Failure> {
+    let summary = Summary::of(store.list(filter)).await;
+    if args.json {
+        print_json(&summary, true, out)?;
+    } else if summary.letters > 0 {
+        writeln!(out, "{}", table(&summary.groups).trim_fmt())?;
+        writeln!(
+            out,
+            "{} in {}",
+            count(summary.letters, "letter"),
+            count(summary.groups.len() as u64, "group")
+        )?;
+        writeln!(out, "See one of them: millstream replay show <the id under its fault>")?;
+    }
+    Ok((summary.letters, summary.faults, summary.unreadable))
+}
+
+fn table(groups: &[Group]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["letters", "items", "projection", "fault", "first and last"]);
+    for group in groups {
+        table.add_row([
+            group.letters.to_string(),
+            group.keys.to_string(),
+            format!("{}\nfrom {}", group.projection.as_deref().unwrap_or("(not decoded)"), group.source),
+            format!("{}: {}\n{}", group.fault, printable(&group.message), group.example),
+            format!("{}\n{}", rfc3339(group.oldest), rfc3339(group.newest)),
+        ]);
+    }
+    for counts in table.column_iter_mut().take(2) {
+        counts.set_cell_alignment(CellAlignment::Right);
+    }
+    if let Some(column) = table.column_mut(3) {
+        column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(MESSAGE_WIDTH + 2)));
+    }
+    table
+}
+
+/// A message without anything that a terminal would obey.
+fn printable(message: &str) -> String {
+    message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+async fn each(
+    args: &ListArgs,
+    store: &dyn LetterStore,
+    filter: &LetterFilter,
+    out: &mut (dyn Write + Send),
+) -> Result<Listed, Failure> {
+    let (mut letters, mut unreadable) = (0, 0);
+    let mut heads = store.list(filter);
+    while let Some(head) = heads.next().await {
+        match head {
+            Ok(head) => {
+                letters += 1;
+                line(args, &head, out)?;
+            }
+            Err(fault) => {
+                unreadable += 1;
+                eprintln!("warning: {}", fault.causes.join(": "));
+            }
+        }
+    }
+    Ok((letters, Vec::new(), unreadable))
+}
+
+fn line(args: &ListArgs, head: &LetterHead, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
+    if args.json {
+        return print_json(head, false, out);
+    }
+    let projection = head.projection.as_deref().unwrap_or("-");
+    let fault = head.fault().map_or("-", |attempt| attempt.fault.as_str());
+    let (first, source) = (rfc3339(head.first_at()), &head.source);
+    Ok(writeln!(out, "{}  {first}  {source}  {projection}  {fault}", head.id)?)
+}

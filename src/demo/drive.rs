@@ -1,0 +1,269 @@
+//! The run itself: services write, streams are read, and what they bring is delivered badly on purpose.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use millstream_processor::clock::Deadline;
+use millstream_processor::outcome::FaultKind;
+use millstream_processor::pipeline::Pipeline;
+use millstream_processor::projections::SourceName;
+use millstream_processor::report::{Counts, Report};
+use millstream_processor::sink::fault::fault;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::time::Instant;
+
+use super::deal::{Dealer, Parcel, Round};
+use super::progress::Progress;
+use super::tail::Tail;
+use super::workload::{Act, Step, Workload, Write};
+use super::world::{Topic, World};
+use super::{DemoError, Settings};
+
+/// How many changes are written before the streams are read again.
+const WRITTEN_AT_ONCE: std::ops::RangeInclusive<usize> = 20..=200;
+/// How often deliveries that are unfinished come again, and the wait before that.
+const TRIES: usize = 40;
+/// The wait before deliveries that are unfinished come again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long the queue may bring nothing of what was published.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Sets the chance of the deliveries apart from that of the writes.
+const DELIVERIES: u64 = 0x6465_6c69_7665_7279;
+
+/// What was done so far.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Tally {
+    /// Changes of source tables.
+    pub(crate) changes: u64,
+    /// Records and messages that were handed to a pipeline, repeated ones included.
+    pub(crate) deliveries: u64,
+    /// Events that reached the subscriber, each once.
+    pub(crate) events: u64,
+    /// What the pipelines report of their writes.
+    pub(crate) counts: Counts,
+}
+
+/// Everything that takes part in a run.
+pub(crate) struct Run<'w> {
+    world: &'w mut World,
+    /// Two processors of the same changes. The second one works only part of the time.
+    pipelines: [Pipeline; 2],
+    tails: Vec<Tail>,
+    queue: SourceName,
+    dealer: Dealer,
+    chance: StdRng,
+    tally: Tally,
+}
+
+impl<'w> Run<'w> {
+    /// A run over tables that exist.
+    pub(crate) async fn new(world: &'w mut World, settings: &Settings) -> Result<Self, DemoError> {
+        let mut chance = StdRng::seed_from_u64(settings.seed ^ DELIVERIES);
+        Ok(Self {
+            pipelines: [world.pipeline(), world.pipeline()],
+            tails: Tail::open(world).await?,
+            queue: world.queue_source()?,
+            dealer: Dealer::new(StdRng::from_rng(&mut chance)),
+            world,
+            chance,
+            tally: Tally::default(),
+        })
+    }
+
+    /// What was done so far.
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// How many records the streams have brought, each once.
+    pub(crate) fn records(&self) -> u64 {
+        self.tails.iter().map(Tail::records).sum()
+    }
+
+    /// Writes the whole workload and delivers it.
+    pub(crate) async fn play(&mut self, workload: &mut Workload, progress: &Progress) -> Result<(), DemoError> {
+        for ((table, _), row) in workload.others() {
+            self.write(&super::workload::put(table, row.clone())).await?;
+        }
+        let changes = workload.len();
+        loop {
+            let some = self.chance.random_range(WRITTEN_AT_ONCE);
+            for step in workload.by_ref().take(some) {
+                self.step(&step).await?;
+                progress.show(&self.tally);
+            }
+            // In the middle of the run two processors work on everything.
+            let done = changes - workload.len();
+            let both = (changes / 3..changes * 2 / 3).contains(&done);
+            let last = workload.len() == 0;
+            self.deliver_changes(both, progress).await?;
+            self.deliver_messages(both, last, progress).await?;
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Delivers what is there now, once and as it comes; tells of every batch that was not empty.
+    pub(crate) async fn follow(&mut self, mut tell: impl FnMut(&SourceName, usize, &Report)) -> Result<(), DemoError> {
+        for place in 0..self.tails.len() {
+            let parcels = self.tails[place].page().await?;
+            if let Some(source) = parcels.first().map(|parcel| parcel.source().clone()) {
+                let round = Round::plain(source.clone(), parcels);
+                let report = self.pipelines[0].run(&round.batch()?, Deadline::NONE).await;
+                tell(&source, round.len(), &report);
+            }
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<(), DemoError> {
+        self.write(&step.change).await?;
+        let table = self.world.table(step.change.table);
+        self.tails.iter_mut().for_each(|tail| tail.expect(&table));
+        self.tally.changes += 1;
+        for write in &step.beside {
+            self.write(write).await?;
+        }
+        Ok(())
+    }
+
+    /// A service writes to its own table, with no thought of who reads its stream.
+    async fn write(&self, write: &Write) -> Result<(), DemoError> {
+        let (client, table) = (&self.world.services, self.world.table(write.table));
+        let doing = |operation: &str| format!("{operation} on table {table}");
+        match &write.act {
+            Act::Put(row) => {
+                let item = row.clone().into_iter().collect();
+                let put = client.put_item().table_name(&table).set_item(Some(item)).send().await;
+                put.map(drop).map_err(|error| fault(doing("PutItem"), &error))?;
+            }
+            Act::Delete(key) => {
+                let key = key.clone().into_iter().collect();
+                let deleted = client.delete_item().table_name(&table).set_key(Some(key)).send().await;
+                deleted.map(drop).map_err(|error| fault(doing("DeleteItem"), &error))?;
+            }
+            Act::Set { key, attribute: (name, value) } => {
+                let key = key.clone().into_iter().collect::<std::collections::HashMap<String, AttributeValue>>();
+                let set = client.update_item().table_name(&table).set_key(Some(key));
+                let set = set.update_expression("SET #name = :value").expression_attribute_names("#name", *name);
+                let set = set.expression_attribute_values(":value", value.clone()).send().await;
+                set.map(drop).map_err(|error| fault(doing("UpdateItem"), &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn deliver_changes(&mut self, both: bool, progress: &Progress) -> Result<(), DemoError> {
+        let mut sources = Vec::new();
+        for tail in &mut self.tails {
+            sources.push(tail.catch_up().await?);
+        }
+        for round in self.dealer.deal_changes(sources) {
+            self.deliver(round, both).await?;
+            progress.show(&self.tally);
+        }
+        Ok(())
+    }
+
+    async fn deliver_messages(&mut self, both: bool, last: bool, progress: &Progress) -> Result<(), DemoError> {
+        let Topic::Local(topic) = &self.world.topic else { return self.receive(last, progress).await };
+        let messages = topic.take();
+        self.tally.events += messages.len() as u64;
+        let parcels =
+            messages.into_iter().map(|message| Parcel::of_queue(&self.queue, message.id, message.body)).collect();
+        for round in self.dealer.deal_messages(parcels, last) {
+            self.deliver(round, both).await?;
+            progress.show(&self.tally);
+        }
+        Ok(())
+    }
+
+    /// Delivers what the real queue gives: it deals for itself. At the end everything published has to come.
+    async fn receive(&mut self, last: bool, progress: &Progress) -> Result<(), DemoError> {
+        let mut since = Instant::now();
+        loop {
+            let Topic::Remote(topic) = &self.world.topic else { return Ok(()) };
+            if last && topic.is_drained() {
+                return Ok(());
+            }
+            let messages = topic.receive().await?;
+            if messages.is_empty() {
+                if !last {
+                    return Ok(());
+                }
+                if since.elapsed() > PATIENCE {
+                    return Err(DemoError::new("the queue never brought some of the events that were published"));
+                }
+                continue;
+            }
+            since = Instant::now();
+            let parcel = |message: &super::remote::Received| {
+                Parcel::of_queue(&self.queue, message.id.clone(), message.body.clone())
+            };
+            let round = Round::plain(self.queue.clone(), messages.iter().map(parcel).collect());
+            self.deliver(round, false).await?;
+            self.tally.events += messages.len() as u64;
+            progress.show(&self.tally);
+            let Topic::Remote(topic) = &mut self.world.topic else { return Ok(()) };
+            for message in messages {
+                topic.done(message).await?;
+            }
+        }
+    }
+
+    /// Hands one round to one processor, or to both at once; what is unfinished comes again.
+    async fn deliver(&mut self, round: Round, both: bool) -> Result<(), DemoError> {
+        let first = self.pipelines[0].run_until_done(&round);
+        if both {
+            let (first, second) = tokio::join!(first, self.pipelines[1].run_until_done(&round));
+            self.tally.add(first?);
+            self.tally.add(second?);
+        } else {
+            let first = first.await?;
+            self.tally.add(first);
+        }
+        Ok(())
+    }
+}
+
+impl Tally {
+    fn add(&mut self, done: Done) {
+        self.deliveries += done.deliveries;
+        self.counts += done.counts;
+    }
+}
+
+/// What became of one round.
+#[derive(Default)]
+struct Done {
+    deliveries: u64,
+    counts: Counts,
+}
+
+/// Delivers a round again and again as long as some of it is unfinished, as a stream and a queue do.
+trait RunUntilDone {
+    async fn run_until_done(&self, round: &Round) -> Result<Done, DemoError>;
+}
+
+impl RunUntilDone for Pipeline {
+    async fn run_until_done(&self, round: &Round) -> Result<Done, DemoError> {
+        let mut done = Done::default();
+        let mut round = round.clone();
+        for _ in 0..TRIES {
+            let report = self.run(&round.batch()?, Deadline::NONE).await;
+            done.deliveries += round.len() as u64;
+            done.counts += report.counts;
+            match report.first_fault() {
+                None => return Ok(done),
+                Some(fault) if fault.kind == FaultKind::Misconfigured => return Err(fault.clone().into()),
+                Some(_) => {}
+            }
+            let unfinished: Vec<bool> = report.unfinished.iter().map(Option::is_some).collect();
+            round = round.unfinished(&unfinished);
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(DemoError::new(format!("a batch is still unfinished after {TRIES} deliveries")))
+    }
+}
