@@ -56,6 +56,8 @@ pub struct Applier<'a> {
     pub deadline: Deadline,
     /// What this deployment lacks, as far as this batch has met it.
     pub broken: &'a Broken,
+    /// The rows written so far.
+    pub tally: &'a Tally,
 }
 
 impl Applier<'_> {
@@ -117,10 +119,16 @@ impl Applier<'_> {
                 format!("a {} is no event and cannot go to topic {topic}", effect.write.kind()),
             )),
         };
-        result.unwrap_or_else(|fault| {
-            self.broken.note(resource, &fault);
-            Ended::Failed(fault)
-        })
+        match result {
+            Ok(ended) => {
+                self.tally.count(resource, effect.write.kind(), &ended);
+                ended
+            }
+            Err(fault) => {
+                self.broken.note(resource, &fault);
+                Ended::Failed(fault)
+            }
+        }
     }
 
     async fn row(&self, write: RowWrite<'_>) -> Result<Applied, Fault> {
@@ -202,5 +210,27 @@ impl Broken {
                 .entry(resource.clone())
                 .or_insert_with(|| fault.clone());
         }
+    }
+}
+
+/// How many rows and events were written, by table or topic and kind of write.
+#[derive(Debug, Default)]
+pub struct Tally {
+    by_resource: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
+}
+
+impl Tally {
+    pub(crate) fn count(&self, resource: &Arc<str>, kind: &'static str, ended: &Ended) {
+        if let Ended::Applied { written, .. } = ended
+            && *written > 0
+        {
+            let mut counts = self.by_resource.lock().unwrap_or_else(PoisonError::into_inner);
+            *counts.entry((resource.clone(), kind)).or_default() += written;
+        }
+    }
+
+    /// The counts, and none from now on.
+    pub fn take(&self) -> HashMap<(Arc<str>, &'static str), u64> {
+        std::mem::take(&mut self.by_resource.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,48 +1,70 @@
 //! The numbers of one batch, told to the `metrics` facade once a batch and not once a record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use millstream_projections::Projection;
 
-use crate::clock::Clock;
-use crate::report::{Counts, Report};
+use crate::lanes::Unit;
+use crate::report::Counts;
+use crate::settle::Settled;
 use crate::source::Batch;
 
+/// What there is to tell of one batch.
+pub(crate) struct Numbers<'a> {
+    pub(crate) batch: &'a Batch,
+    pub(crate) projections: &'a [Arc<dyn Projection>],
+    /// What was written, stale and saved, by projection.
+    pub(crate) counts: &'a BTreeMap<usize, Counts>,
+    /// The verdicts on all faults.
+    pub(crate) settled: &'a [(Unit, Settled)],
+    /// Rows and events written, by table or topic and kind of write.
+    pub(crate) written: &'a HashMap<(Arc<str>, &'static str), u64>,
+    pub(crate) took: Duration,
+    pub(crate) now: u64,
+}
+
 /// Tells the numbers of one batch.
-pub(crate) fn batch(
-    batch: &Batch,
-    projections: &[Arc<dyn Projection>],
-    per_projection: &BTreeMap<usize, Counts>,
-    report: &Report,
-    took: Duration,
-    clock: &dyn Clock,
-) {
-    let source = batch.source.to_string();
-    let unfinished = report.unfinished.iter().flatten().count() as u64;
-    let lettered = report.letters.len() as u64;
-    let done = (batch.deliveries.len() as u64).saturating_sub(unfinished);
-    for (outcome, count) in [("done", done), ("unfinished", unfinished), ("lettered", lettered)] {
-        if count > 0 {
-            counter!("millstream_changes_total", "source" => source.clone(), "outcome" => outcome)
-                .increment(count);
+pub(crate) fn batch(numbers: &Numbers<'_>) {
+    let source = numbers.batch.source.to_string();
+    for (number, projection) in numbers.projections.iter().enumerate() {
+        let name = projection.name().to_string();
+        changes(numbers, &source, number, &name);
+        let counts = numbers.counts.get(&number).copied().unwrap_or_default();
+        if counts.stale > 0 {
+            counter!("millstream_stale_total", "projection" => name.clone()).increment(counts.stale);
+        }
+        if counts.coalesced > 0 {
+            counter!("millstream_coalesced_total", "projection" => name).increment(counts.coalesced);
         }
     }
-    for (number, counts) in per_projection {
-        let Some(projection) = projections.get(*number) else { continue };
-        let name = projection.name().to_string();
-        counter!("millstream_writes_total", "projection" => name.clone(), "result" => "written")
-            .increment(counts.written);
-        counter!("millstream_writes_total", "projection" => name.clone(), "result" => "stale")
-            .increment(counts.stale);
-        counter!("millstream_coalesced_total", "projection" => name).increment(counts.coalesced);
+    for ((resource, kind), written) in numbers.written {
+        counter!("millstream_writes_total", "table" => resource.to_string(), "kind" => *kind).increment(*written);
     }
-    histogram!("millstream_apply_seconds", "source" => source.clone()).record(took.as_secs_f64());
-    if let Some(newest) = newest(batch) {
-        let lag = clock.unix_seconds().saturating_sub(newest);
-        gauge!("millstream_lag_seconds", "source" => source).set(lag as f64);
+    histogram!("millstream_apply_seconds", "source" => source.clone()).record(numbers.took.as_secs_f64());
+    if let Some(newest) = newest(numbers.batch) {
+        gauge!("millstream_lag_seconds", "source" => source).set(numbers.now.saturating_sub(newest) as f64);
+    }
+}
+
+/// What became of the changes in one projection.
+fn changes(numbers: &Numbers<'_>, source: &str, number: usize, projection: &str) {
+    let of_projection = || numbers.settled.iter().filter(|(unit, _)| unit.projection == number);
+    let lettered = of_projection().filter(|(_, settled)| matches!(settled, Settled::Lettered(_))).count();
+    let unfinished = of_projection().count() - lettered;
+    let seen = numbers.batch.deliveries.iter().filter(|delivery| delivery.change.is_ok()).count();
+    let done = seen.saturating_sub(lettered + unfinished);
+    for (outcome, count) in [("done", done), ("lettered", lettered), ("unfinished", unfinished)] {
+        if count > 0 {
+            let labels = [
+                ("source", source.to_owned()),
+                ("projection", projection.to_owned()),
+                ("outcome", outcome.to_owned()),
+            ];
+            counter!("millstream_changes_total", &labels).increment(count as u64);
+        }
     }
 }
 

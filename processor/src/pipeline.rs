@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, join};
-use millstream_projections::Projection;
+use millstream_projections::{Projection, ProjectionName, Reject};
 
-use crate::apply::{Applier, Broken, Ended, worse};
+use crate::apply::{Applier, Broken, Ended, Tally, worse};
 use crate::clock::{Clock, Deadline};
 use crate::lanes::{Outbox, Plan, Planner, Unit};
 use crate::letters::LetterStore;
-use crate::meter;
+use crate::meter::{self, Numbers};
 use crate::outcome::{Fault, FaultKind};
 use crate::publish::Publisher;
 use crate::report::{Counts, Report};
@@ -60,10 +60,17 @@ impl Pipeline {
         let mut outcomes = Outcomes::default();
         let plan = plan(batch, projections, &mut outcomes);
         self.apply(plan, projections, deadline, &mut outcomes).await;
-        let settled = self.settle(batch, projections, deadline, outcomes.faults).await;
-        let report = report(batch, settled, outcomes.counts);
-        meter::batch(batch, projections, &outcomes.per_projection, &report, started.elapsed(), &*self.clock);
-        report
+        let settled = self.settle(batch, projections, deadline, std::mem::take(&mut outcomes.faults)).await;
+        meter::batch(&Numbers {
+            batch,
+            projections,
+            counts: &outcomes.counts,
+            settled: &settled,
+            written: &outcomes.tally.take(),
+            took: started.elapsed(),
+            now: self.clock.unix_seconds(),
+        });
+        report(batch, settled, outcomes.counts.into_values().sum())
     }
 
     async fn apply(
@@ -75,9 +82,9 @@ impl Pipeline {
     ) {
         let broken = Broken::default();
         let (retry, concurrency) = (&self.limits.retry, self.limits.concurrency);
-        let applier =
-            Applier { rows: &*self.rows, projections, retry, concurrency, deadline, broken: &broken };
-        let publisher = Publisher { topics: &*self.topics, retry, concurrency, deadline, broken: &broken };
+        let (broken, tally) = (&broken, &outcomes.tally);
+        let applier = Applier { rows: &*self.rows, projections, retry, concurrency, deadline, broken, tally };
+        let publisher = Publisher { topics: &*self.topics, retry, concurrency, deadline, broken, tally };
         let publish = |(topic, outbox): (Arc<str>, Outbox)| {
             let publisher = &publisher;
             async move { publisher.run(&topic, outbox).await }
@@ -120,8 +127,9 @@ impl Pipeline {
 #[derive(Default)]
 struct Outcomes {
     faults: BTreeMap<Unit, Fault>,
-    counts: Counts,
-    per_projection: BTreeMap<usize, Counts>,
+    /// By projection.
+    counts: BTreeMap<usize, Counts>,
+    tally: Tally,
 }
 
 impl Outcomes {
@@ -135,8 +143,7 @@ impl Outcomes {
                 return;
             }
         };
-        self.counts += counts;
-        *self.per_projection.entry(unit.projection).or_default() += counts;
+        *self.counts.entry(unit.projection).or_default() += counts;
     }
 }
 
@@ -157,13 +164,16 @@ fn plan(batch: &Batch, projections: &[Arc<dyn Projection>], outcomes: &mut Outco
             let unit = Unit { delivery: place, projection: number };
             match projection.project(change) {
                 Ok(effects) => effects.into_iter().for_each(|effect| planner.add(unit, effect)),
-                Err(reject) => {
-                    outcomes.add(unit, Ended::Failed(Fault::new(FaultKind::Rejected, reject.to_string())));
-                }
+                Err(reject) => outcomes.add(unit, Ended::Failed(rejected(projection.name(), &reject))),
             }
         }
     }
     planner.finish()
+}
+
+fn rejected(projection: &ProjectionName, reject: &Reject) -> Fault {
+    let kind = if reject.is_deployment() { FaultKind::Misconfigured } else { FaultKind::Rejected };
+    Fault::new(kind, format!("projection {projection}: {reject}"))
 }
 
 fn report(batch: &Batch, settled: Vec<(Unit, Settled)>, counts: Counts) -> Report {

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use millstream_projections::KeyDigest;
 use tokio::time::Instant;
 
-use crate::apply::{Broken, Ended};
+use crate::apply::{Broken, Ended, Tally};
 use crate::clock::Deadline;
 use crate::lanes::{Outbox, PlannedEvent, Unit};
 use crate::outcome::{Applied, Fault, Verdict};
@@ -26,6 +26,8 @@ pub struct Publisher<'a> {
     pub deadline: Deadline,
     /// What this deployment lacks, as far as this batch has met it.
     pub broken: &'a Broken,
+    /// The events published so far.
+    pub tally: &'a Tally,
 }
 
 /// The events of one source item that still wait.
@@ -93,7 +95,11 @@ impl Publisher<'_> {
         ended: &mut Vec<(Unit, Ended)>,
     ) {
         let fault = match result {
-            Ok(()) => return queue.take(Ended::of(Applied::Written), ended),
+            Ok(()) => {
+                let written = Ended::of(Applied::Written);
+                self.tally.count(topic, "publish", &written);
+                return queue.take(written, ended);
+            }
             Err(fault) => fault,
         };
         // Where the topic itself is at fault, every event for it would fail alike: the rest is given up by `run`.

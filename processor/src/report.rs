@@ -79,3 +79,11 @@ impl std::ops::AddAssign for Counts {
         self.coalesced += other.coalesced;
     }
 }
+
+impl std::iter::Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        let mut total = Self::default();
+        counts.for_each(|counts| total += counts);
+        total
+    }
+}

@@ -54,7 +54,7 @@ impl Condition {
     /// Compiles an expression and checks the names it uses.
     pub fn parse(text: &str) -> Result<Self, ConditionError> {
         let program = Program::compile(text)
-            .map_err(|error| ConditionError::Syntax { text: text.to_owned(), cause: error.to_string() })?;
+            .map_err(|error| ConditionError::Syntax { text: text.to_owned(), cause: first_line(&error.to_string()) })?;
         let references = program.references();
         if let Some(unknown) = references.variables().into_iter().find(|name| !VARIABLES.contains(name)) {
             return Err(ConditionError::Variable { text: text.to_owned(), variable: unknown.to_owned() });
@@ -115,6 +115,15 @@ impl Condition {
 
     fn fails(&self, why: &str) -> Reject {
         Reject::new(format!("where `{}`: {why}", self.text))
+    }
+}
+
+/// The parser draws its errors over several lines and goes on after the first; one line and the first tell enough.
+fn first_line(error: &str) -> String {
+    let line = error.lines().next().unwrap_or_default();
+    match line.strip_prefix("ERROR: <input>:").and_then(|line| line.split_once(": ")) {
+        Some((place, what)) => format!("{what} (line:column {place})"),
+        None => line.to_owned(),
     }
 }
 

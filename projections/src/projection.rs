@@ -30,12 +30,24 @@ pub trait Projection: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Reject {
     cause: String,
+    deployment: bool,
 }
 
 impl Reject {
     /// A rejection with its cause, in words that tell the reader what to mend.
     pub fn new(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into() }
+        Self { cause: cause.into(), deployment: false }
+    }
+
+    /// Not this record is at fault but how things are set up: every record would be rejected alike. It is no letter; it
+    /// stays unfinished until someone mends the deployment.
+    pub fn deployment(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), deployment: true }
+    }
+
+    /// Whether the deployment is at fault, and not the record.
+    pub fn is_deployment(&self) -> bool {
+        self.deployment
     }
 
     /// A path that has to be there is not.

@@ -17,7 +17,9 @@ pub(crate) struct Companies(Vec<Option<Company>>);
 #[derive(Clone)]
 struct Company {
     name: String,
-    status: usize,
+    /// A company need not have one.
+    status: Option<usize>,
+    vat: u32,
     employees: u32,
 }
 
@@ -61,19 +63,22 @@ impl Companies {
 
     fn row(&self, place: usize) -> Option<Row> {
         let company = self.0[place].as_ref()?;
-        Some(row([
+        let mut item = row([
             ("companyId", text(Self::id(place))),
             ("name", text(&company.name)),
-            ("status", text(STATUSES[company.status])),
+            ("vatId", text(format!("EU{:08}", company.vat))),
             ("employees", number(company.employees)),
-        ]))
+        ]);
+        item.extend(company.status.map(|status| ("status".to_owned(), text(STATUSES[status]))));
+        Some(item)
     }
 }
 
 impl Company {
     fn new(chance: &mut StdRng) -> Self {
         let name = name(chance);
-        Self { name, status: chance.random_range(0..STATUSES.len()), employees: chance.random_range(1..5_000) }
+        let status = chance.random_bool(0.8).then(|| chance.random_range(0..STATUSES.len()));
+        Self { name, status, vat: chance.random_range(1..100_000_000), employees: chance.random_range(1..5_000) }
     }
 
     /// A new name, a new status, or something that nobody else is told of.
@@ -83,7 +88,14 @@ impl Company {
                 let name = name(chance);
                 self.name = if name == self.name { format!("{name} & Sons") } else { name };
             }
-            5..=7 => self.status = (self.status + chance.random_range(1..STATUSES.len())) % STATUSES.len(),
+            5..=6 => {
+                let step = chance.random_range(1..STATUSES.len());
+                self.status = Some(self.status.map_or(step, |status| (status + step) % STATUSES.len()));
+            }
+            7 => match self.status.take() {
+                Some(_) => {}
+                None => self.vat += 1,
+            },
             _ => self.employees += chance.random_range(1..100),
         }
     }

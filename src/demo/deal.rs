@@ -66,6 +66,11 @@ impl Parcel {
         Self { source: source.clone(), digest: None, wire: Wire::Queue { id, body } }
     }
 
+    /// The source it is of.
+    pub(crate) fn source(&self) -> &SourceName {
+        &self.source
+    }
+
     fn deliver(&self) -> Result<Delivery, DemoError> {
         match &self.wire {
             Wire::Stream(record, stream) => stream_record::decode(Record::clone(record), &self.source, stream)

@@ -83,10 +83,10 @@ impl<'w> Run<'w> {
 
     /// Writes the whole workload and delivers it.
     pub(crate) async fn play(&mut self, workload: &mut Workload, progress: &Progress) -> Result<(), DemoError> {
-        for ((table, _), row) in workload.others() {
+        for ((table, _), row) in &workload.memory().others {
             self.write(&super::workload::put(table, row.clone())).await?;
         }
-        let changes = workload.len();
+        let changes = workload.left();
         loop {
             let some = self.chance.random_range(WRITTEN_AT_ONCE);
             for step in workload.by_ref().take(some) {
@@ -94,9 +94,9 @@ impl<'w> Run<'w> {
                 progress.show(&self.tally);
             }
             // In the middle of the run two processors work on everything.
-            let done = changes - workload.len();
+            let done = changes - workload.left();
             let both = (changes / 3..changes * 2 / 3).contains(&done);
-            let last = workload.len() == 0;
+            let last = workload.left() == 0;
             self.deliver_changes(both, progress).await?;
             self.deliver_messages(both, last, progress).await?;
             if last {

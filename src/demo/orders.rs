@@ -1,18 +1,20 @@
 //! The second service: orders that are drafted, placed, moved between warehouses, shipped and deleted.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::companies::Companies;
 use super::row::{Row, amount, number, row, text};
 use super::tables::ORDERS;
 use super::workload::{Act, Write, put};
 
-const STATUSES: [&str; 5] = ["DRAFT", "PLACED", "PAID", "PACKED", "SHIPPED"];
+const STATUSES: [&str; 5] = ["DRAFT", "PLACED", "PAID", "SHIPPED", "CANCELLED"];
 const WAREHOUSES: [&str; 4] = ["Antwerp", "Gdansk", "Porto", "Turku"];
 const CITIES: [&str; 6] = ["Bergen", "Cork", "Graz", "Lyon", "Malmö", "Split"];
-const SKUS: [&str; 6] = ["bolt", "gear", "hinge", "lamp", "pump", "valve"];
+/// What is sold, and its price in cents.
+const ARTICLES: [(&str, u64); 6] =
+    [("bolt", 12), ("gear", 1_999), ("hinge", 450), ("lamp", 8_900), ("pump", 129_900), ("valve", 3_015)];
 
 /// The orders, by their place; `None` where one was deleted.
 #[derive(Default)]
@@ -23,7 +25,8 @@ struct Order {
     company: usize,
     status: usize,
     warehouse: usize,
-    city: usize,
+    /// Where it goes; a new order may not say so yet.
+    city: Option<usize>,
     lines: Vec<Line>,
     /// Whether the total is left out, without which accounting can never be told of the order.
     poisoned: bool,
@@ -31,9 +34,8 @@ struct Order {
 
 #[derive(Clone)]
 struct Line {
-    sku: usize,
+    article: usize,
     quantity: u32,
-    cents: u64,
 }
 
 impl Orders {
@@ -80,10 +82,9 @@ impl Orders {
     fn row(&self, place: usize) -> Option<Row> {
         let order = self.0.get(place)?.as_ref()?;
         let customer = row([
-            ("companyId", text(Companies::id(order.company))),
-            ("name", text(format!("Purchasing, {}", Companies::id(order.company)))),
+            ("name", text(format!("Buyer {}", order.company + 1))),
+            ("city", text(CITIES[order.company % CITIES.len()])),
         ]);
-        let address = row([("city", text(CITIES[order.city])), ("zip", text(format!("{:05}", 10_000 + order.city * 7)))]);
         let mut item = row([
             ("orderId", text(id(place))),
             ("companyId", text(Companies::id(order.company))),
@@ -91,8 +92,12 @@ impl Orders {
             ("status", text(STATUSES[order.status])),
             ("warehouse", text(WAREHOUSES[order.warehouse])),
             ("lines", AttributeValue::L(order.lines.iter().map(Line::value).collect())),
-            ("address", map(address)),
+            ("placedAt", text(format!("2026-05-{:02}", place % 28 + 1))),
         ]);
+        if let Some(city) = order.city {
+            let zip = format!("{:05}", 10_000 + city * 7);
+            item.insert("address".to_owned(), map(row([("city", text(CITIES[city])), ("zip", text(zip))])));
+        }
         if !order.poisoned {
             item.insert("total".to_owned(), amount(order.total()));
         }
@@ -107,7 +112,7 @@ impl Order {
             company: chance.random_range(0..companies),
             status: chance.random_range(0..2),
             warehouse: chance.random_range(0..WAREHOUSES.len()),
-            city: chance.random_range(0..CITIES.len()),
+            city: chance.random_bool(0.7).then(|| chance.random_range(0..CITIES.len())),
             lines: (0..lines).map(|_| Line::new(chance)).collect(),
             poisoned: false,
         }
@@ -119,7 +124,10 @@ impl Order {
             0..=2 => self.status = (self.status + 1) % STATUSES.len(),
             3 => self.status = if self.status == 0 { 1 } else { 0 },
             4..=5 => self.warehouse = (self.warehouse + chance.random_range(1..WAREHOUSES.len())) % WAREHOUSES.len(),
-            6..=7 => self.city = (self.city + chance.random_range(1..CITIES.len())) % CITIES.len(),
+            6..=7 => {
+                let step = chance.random_range(1..CITIES.len());
+                self.city = Some(self.city.map_or(step, |city| (city + step) % CITIES.len()));
+            }
             8 if self.lines.len() < 8 => self.lines.push(Line::new(chance)),
             _ => {
                 let line = chance.random_range(0..self.lines.len());
@@ -129,21 +137,17 @@ impl Order {
     }
 
     fn total(&self) -> u64 {
-        self.lines.iter().map(|line| u64::from(line.quantity) * line.cents).sum()
+        self.lines.iter().map(|line| u64::from(line.quantity) * ARTICLES[line.article].1).sum()
     }
 }
 
 impl Line {
     fn new(chance: &mut StdRng) -> Self {
-        Self {
-            sku: chance.random_range(0..SKUS.len()),
-            quantity: chance.random_range(1..20),
-            cents: chance.random_range(99..50_000),
-        }
+        Self { article: chance.random_range(0..ARTICLES.len()), quantity: chance.random_range(1..20) }
     }
 
     fn value(&self) -> AttributeValue {
-        map(row([("sku", text(SKUS[self.sku])), ("quantity", number(self.quantity)), ("price", amount(self.cents))]))
+        map(row([("sku", text(ARTICLES[self.article].0)), ("qty", number(self.quantity))]))
     }
 }
 

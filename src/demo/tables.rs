@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
+    TimeToLiveSpecification,
 };
 use millstream_processor::sink::fault::fault;
 
@@ -38,6 +39,9 @@ pub(crate) struct Layout {
     /// Whether it has a stream.
     stream: bool,
 }
+
+/// The time to live of tables whose removed rows leave a mark for a while, as the config keeps them in `ShippingOrders`.
+const EXPIRES: (&str, &str) = (SHIPPING, "ms:expires");
 
 /// Every table of the two services.
 pub(crate) const LAYOUTS: [Layout; 7] = [
@@ -85,6 +89,14 @@ pub(crate) async fn create(client: &Client, prefix: &str, layout: &Layout) -> Re
         .await
         .map_err(|error| fault(format!("CreateTable {table}"), &error))?;
     Ok(())
+}
+
+/// Lets DynamoDB drop the marks of removed rows when their time has passed.
+pub(crate) async fn expire(client: &Client, prefix: &str) -> Result<(), DemoError> {
+    let table = format!("{prefix}{}", EXPIRES.0);
+    let expire = TimeToLiveSpecification::builder().attribute_name(EXPIRES.1).enabled(true).build()?;
+    let expired = client.update_time_to_live().table_name(&table).time_to_live_specification(expire).send().await;
+    expired.map(drop).map_err(|error| fault(format!("UpdateTimeToLive on table {table}"), &error).into())
 }
 
 /// Waits until a table and its indexes can be used.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use rand::rngs::StdRng;
 use rand::seq::index::sample;
 use rand::{RngExt, SeedableRng};
@@ -39,7 +40,7 @@ pub(crate) enum Act {
         /// The key.
         key: Row,
         /// The attribute and its new value.
-        attribute: (&'static str, aws_sdk_dynamodb::types::AttributeValue),
+        attribute: (&'static str, AttributeValue),
     },
 }
 
@@ -55,6 +56,15 @@ pub(crate) struct Step {
 /// The rows that other services own, as they last wrote them: table and key to row.
 pub(crate) type Others = BTreeMap<(&'static str, String), Row>;
 
+/// What the source tables no longer tell at the end, but the oracle has to know.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Memory {
+    /// The rows of other services, with what those services wrote there.
+    pub(crate) others: Others,
+    /// The name that each company had last, also of one that is gone.
+    pub(crate) names: BTreeMap<String, AttributeValue>,
+}
+
 /// The sequence of writes.
 pub(crate) struct Workload {
     chance: StdRng,
@@ -63,7 +73,7 @@ pub(crate) struct Workload {
     poison: BTreeSet<usize>,
     companies: Companies,
     orders: Orders,
-    others: Others,
+    memory: Memory,
 }
 
 impl Workload {
@@ -72,13 +82,18 @@ impl Workload {
         let mut chance = StdRng::seed_from_u64(seed);
         let companies = Companies::new((changes / 20).clamp(3, 150));
         let poison = sample(&mut chance, changes, poison.min(changes)).into_iter().collect();
-        let others = others(&mut chance, &companies);
-        Self { chance, left: changes, done: 0, poison, companies, orders: Orders::default(), others }
+        let memory = Memory { others: others(&mut chance, &companies), names: BTreeMap::new() };
+        Self { chance, left: changes, done: 0, poison, companies, orders: Orders::default(), memory }
     }
 
-    /// The rows of other services, as they stand now.
-    pub(crate) fn others(&self) -> &Others {
-        &self.others
+    /// What the source tables do not tell.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// How many changes are still to come.
+    pub(crate) fn left(&self) -> usize {
+        self.left
     }
 
     fn change(&mut self) -> Write {
@@ -103,8 +118,9 @@ impl Workload {
 
     /// Another service counts something on one of its own rows.
     fn others_at_work(&mut self) -> Option<Write> {
-        let at = self.chance.random_range(0..self.others.len().max(1));
-        let ((table, _), own) = self.others.iter_mut().nth(at)?;
+        let others = &mut self.memory.others;
+        let at = self.chance.random_range(0..others.len().max(1));
+        let ((table, _), own) = others.iter_mut().nth(at)?;
         let (key_name, counter) = counter_of(table);
         let value = number(self.chance.random_range(1..1_000_000_u32));
         own.insert(counter.to_owned(), value.clone());
@@ -120,6 +136,7 @@ impl Iterator for Workload {
         self.left = self.left.checked_sub(1)?;
         let change = self.change();
         self.done += 1;
+        self.memory.learn(&change);
         let mut beside = Vec::new();
         if self.chance.random_bool(NOTHING_NEW) {
             beside.extend(self.nothing_new());
@@ -128,6 +145,16 @@ impl Iterator for Workload {
             beside.extend(self.others_at_work());
         }
         Some(Step { change, beside })
+    }
+}
+
+impl Memory {
+    fn learn(&mut self, change: &Write) {
+        let Act::Put(row) = &change.act else { return };
+        let id = row.get("companyId").and_then(|id| id.as_s().ok());
+        if let (COMPANIES, Some(id), Some(name)) = (change.table, id, row.get("name")) {
+            self.names.insert(id.clone(), name.clone());
+        }
     }
 }
 

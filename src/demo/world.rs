@@ -89,7 +89,7 @@ impl World {
         for table in &self.made {
             tables::await_active(&self.services, table).await?;
         }
-        Ok(())
+        tables::expire(&self.services, &self.prefix).await
     }
 
     /// A pipeline as the config describes it; its events go to the demo's topic.
@@ -155,8 +155,8 @@ fn parse(prefix: &str, topic: Option<&Topic>) -> Result<Config, DemoError> {
     };
     let environment = |name: &str| match name {
         "PREFIX" => Some(prefix.to_owned()),
-        "COMPANY_TOPIC" => Some(arn.clone()),
-        "COMPANY_QUEUE" => Some(queue.clone()),
+        "COMPANY_CHANGED_TOPIC" => Some(arn.clone()),
+        "COMPANY_EVENTS_QUEUE" => Some(queue.clone()),
         _ => None,
     };
     Config::parse(CONFIG_NAME, CONFIG, &environment).map_err(|errors| DemoError::new(errors.to_string()))

@@ -36,9 +36,7 @@ impl<T> Field<T> {
         match value {
             Ok(value) => Some(At { offset, value }),
             Err(message) => {
-                let message = message.lines().next().unwrap_or_default();
-                let (what, advice) = message.split_once(", expected ").unwrap_or((message, ""));
-                let advice = if advice.is_empty() { String::new() } else { format!("use {advice}") };
+                let (what, advice) = in_plain_words(&message);
                 section.error(offset, key, what, advice);
                 None
             }
@@ -52,6 +50,21 @@ impl<T> Field<T> {
         }
         self.value(section, key)
     }
+}
+
+/// serde's `invalid type: integer `5`, expected a string`, as what is wrong and what would be right.
+fn in_plain_words(message: &str) -> (String, String) {
+    let message = message.lines().next().unwrap_or_default();
+    let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    let what = what.strip_prefix("invalid type: ").map_or_else(|| what.to_owned(), |found| format!("is of type {found}"));
+    let advice = match expected {
+        "" => String::new(),
+        "a string" => "use text in quotes".to_owned(),
+        "i64" => "use a whole number".to_owned(),
+        "a sequence" => "use a list: [\"…\", \"…\"]".to_owned(),
+        other => format!("use {other}"),
+    };
+    (what, advice)
 }
 
 impl<T> Default for Field<T> {

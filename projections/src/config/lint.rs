@@ -1,6 +1,11 @@
-//! What is right but may surprise.
+//! What is right but may surprise: found by reading the config alone, without a look at any table.
 
-use super::Config;
+use super::source::{SourceConfig, SourceKind, Start};
+use super::{Config, Kind, ProjectionConfig};
+use crate::item::AttributeName;
+use crate::kinds::Templates;
+use crate::kinds::copy::Rows;
+use crate::template::{Part, Template};
 
 /// Something that is right but may surprise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +21,269 @@ pub struct Warning {
 }
 
 /// All that may surprise in a config, in the order of the file.
-pub fn lint(_config: &Config) -> Vec<Warning> {
-    Vec::new()
+pub fn lint(config: &Config) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    for source in &config.sources {
+        of_source(source, config, &mut warnings);
+    }
+    for (place, projection) in config.projections.iter().enumerate() {
+        let mut found = Found { projection, warnings: &mut warnings };
+        found.unnoticed_changes();
+        found.one_row_for_all();
+        found.nested_names();
+        found.optional_in_where();
+        if let Some(source) = config.source(&projection.from) {
+            found.missing_images(source);
+            found.follows_itself(source);
+        }
+        for earlier in &config.projections[..place] {
+            found.same_rows(earlier);
+        }
+    }
+    warnings.sort_by_key(|warning| warning.line);
+    warnings
+}
+
+fn of_source(source: &SourceConfig, config: &Config, warnings: &mut Vec<Warning>) {
+    let mut warn = |text: &str, advice: &str| {
+        let (text, advice) = (text.to_owned(), advice.to_owned());
+        warnings.push(Warning { line: source.line, subject: format!("source.{}", source.name), text, advice });
+    };
+    if source.start == Start::Latest {
+        warn(
+            "start = \"latest\" can miss the changes made while the poller starts for the first time",
+            "use trim-horizon: guards make old changes harmless",
+        );
+    }
+    if let SourceKind::Topic(topic) = &source.kind {
+        if topic.ends_with(".fifo") {
+            warn("a FIFO topic delivers to queues only, never to a Lambda", "subscribe a queue and name it: queue = \"https://…\"");
+        } else {
+            warn(
+                "a topic that invokes the Lambda directly cannot be told which messages failed",
+                "put a queue in between: queue = \"https://…\"",
+            );
+        }
+    }
+    if config.projections_of(&source.name).next().is_none() {
+        warn("no projection follows it: its changes are read and forgotten", "remove it, or give it a projection");
+    }
+}
+
+/// What is found about one projection.
+struct Found<'a> {
+    projection: &'a ProjectionConfig,
+    warnings: &'a mut Vec<Warning>,
+}
+
+impl Found<'_> {
+    fn warn(&mut self, text: impl Into<String>, advice: impl Into<String>) {
+        self.warnings.push(Warning {
+            line: self.projection.line,
+            subject: format!("projection.{}", self.projection.name),
+            text: text.into(),
+            advice: advice.into(),
+        });
+    }
+
+    /// An attribute that is written or told, and whose change alone fires nothing.
+    fn unnoticed_changes(&mut self) {
+        let kind = &self.projection.kind;
+        let changed = &kind.selection().changed;
+        if changed.is_empty() {
+            return;
+        }
+        if let Kind::Replica(replica) = kind
+            && replica.set.is_empty()
+        {
+            self.warn(
+                "keeps the whole item, but only a change of an attribute in `changed` is written",
+                "leave `changed` out, or name what to keep in `set`",
+            );
+            return;
+        }
+        let mut unnoticed: Vec<&str> = read_by(kind).into_iter().filter(|name| !contains(changed, name)).collect();
+        // Attributes of the key never change without being another item, but only the source knows its key.
+        unnoticed.retain(|name| !kind.key().iter().any(|(_, template)| reads(template, name)));
+        if !unnoticed.is_empty() {
+            let names = super::suggest::list(&unnoticed);
+            self.warn(
+                format!("a change of {names} alone is not noticed: it is not in `changed`"),
+                "add it to `changed`, unless it never changes",
+            );
+        }
+    }
+
+    fn one_row_for_all(&mut self) {
+        let key = self.projection.kind.key();
+        if !key.is_empty() && key.iter().all(|(_, template)| matches!(template, Template::Literal(_))) {
+            self.warn("the key is the same for every item: all of them share one row", "put an attribute of the item into the key");
+        }
+    }
+
+    /// `customer.name` in a list of attributes is one attribute whose name has a dot.
+    fn nested_names(&mut self) {
+        let selection = self.projection.kind.selection();
+        let include: &[AttributeName] = match &self.projection.kind {
+            Kind::Emit(emit) => &emit.include,
+            Kind::Replica(_) | Kind::Copy(_) => &[],
+        };
+        let names = selection.changed.iter().chain(include).chain(&selection.version);
+        let dotted: Vec<&str> = names.map(|name| &**name).filter(|name| name.contains(['.', '['])).collect();
+        if !dotted.is_empty() {
+            let names = super::suggest::list(&dotted);
+            self.warn(format!("{names} is read as the name of one top-level attribute, not as a path"), "name the top-level attribute");
+        }
+    }
+
+    /// What `set` takes to be optional, `where` reads without asking: an item without it becomes a letter.
+    fn optional_in_where(&mut self) {
+        let Some(condition) = &self.projection.kind.selection().condition else { return };
+        let optional = self.projection.kind.set().iter().flat_map(|(_, template)| template.placeholders());
+        let optional = optional.filter(|placeholder| placeholder.optional).map(|it| it.path.root());
+        let unasked = optional.map(|root| format!("new.{root}")).find(|attribute| {
+            speaks_of(condition.text(), attribute) && !condition.text().contains(&format!("has({attribute}"))
+        });
+        if let Some(attribute) = unasked {
+            self.warn(
+                format!("`where` reads `{attribute}`, which `set` takes to be optional: an item without it becomes a letter"),
+                format!("ask first: has({attribute}) && …"),
+            );
+        }
+    }
+
+    fn missing_images(&mut self, source: &SourceConfig) {
+        let (view, kind) = (source.view, &self.projection.kind);
+        let name = view.as_str();
+        if let Kind::Emit(emit) = kind {
+            if !emit.include.is_empty() && !(view.has_new() && view.has_old()) {
+                let side = if view.has_new() { "after" } else { "before" };
+                let text = format!("with stream_view = \"{name}\" events carry the item {side} the change only");
+                self.warn(text, "give the table's stream NEW_AND_OLD_IMAGES");
+            }
+            return;
+        }
+        let placeholders = kind.key().iter().flat_map(|(_, template)| template.placeholders());
+        let mut names: Vec<&str> = placeholders.map(|placeholder| &**placeholder.path.root()).collect();
+        names.dedup();
+        if !view.has_old() && !names.is_empty() {
+            let names = super::suggest::list(&names);
+            self.warn(
+                format!("with stream_view = \"{name}\" the former row is found by the source's key alone: {names} has to be part of it"),
+                "give the table's stream NEW_AND_OLD_IMAGES if it is not",
+            );
+        }
+    }
+
+    /// A projection into its own source is told of its own writes.
+    fn follows_itself(&mut self, source: &SourceConfig) {
+        let kind = &self.projection.kind;
+        let selection = kind.selection();
+        let fenced = selection.condition.is_some() || !selection.changed.is_empty();
+        if let SourceKind::Table(table) = &source.kind
+            && table == kind.resource()
+            && !fenced
+        {
+            self.warn(
+                "writes to the table it follows: every write is a change again, without end",
+                "leave its own rows out by `where`, or its own writes by `changed`",
+            );
+        }
+    }
+
+    fn same_rows(&mut self, earlier: &ProjectionConfig) {
+        let (ours, theirs) = (&self.projection.kind, &earlier.kind);
+        if ours.resource() != theirs.resource() || !may_meet(ours, theirs) {
+            return;
+        }
+        let other = &earlier.name;
+        match (ours, theirs) {
+            (Kind::Emit(_), _) | (_, Kind::Emit(_)) => {}
+            (Kind::Replica(_), Kind::Replica(_)) => self.warn(
+                format!("may put the same rows as `{other}`: each would overwrite what the other put"),
+                "use another table, or begin the keys with different text",
+            ),
+            (Kind::Copy(_), Kind::Replica(_)) | (Kind::Replica(_), Kind::Copy(_)) => self.warn(
+                format!("writes to the same table as `{other}`: a replica puts whole rows, without what a copy added to them"),
+                "let the replica set these attributes, or copy to another table",
+            ),
+            (Kind::Copy(ours), Kind::Copy(theirs)) => {
+                let both = ours.set.iter().map(|(name, _)| name);
+                let both: Vec<&str> = both.filter(|name| sets(&theirs.set, name)).map(|name| &**name).collect();
+                if !both.is_empty() {
+                    let names = super::suggest::list(&both);
+                    self.warn(
+                        format!("copies {names} to the same table as `{other}`: the guards of the two know nothing of each other"),
+                        "copy to attributes of different names",
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The top-level attributes of the source that end up in a row or an event.
+fn read_by(kind: &Kind) -> Vec<&str> {
+    let mut names: Vec<&str> = match kind {
+        Kind::Emit(emit) => emit.include.iter().map(|name| &**name).collect(),
+        Kind::Replica(_) | Kind::Copy(_) => {
+            let placeholders = kind.set().iter().flat_map(|(_, template)| template.placeholders());
+            placeholders.map(|placeholder| &**placeholder.path.root()).collect()
+        }
+    };
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn contains(names: &[AttributeName], name: &str) -> bool {
+    names.iter().any(|it| **it == *name)
+}
+
+fn sets(templates: &Templates, name: &str) -> bool {
+    templates.iter().any(|(it, _)| **it == *name)
+}
+
+fn reads(template: &Template, name: &str) -> bool {
+    template.placeholders().any(|placeholder| **placeholder.path.root() == *name)
+}
+
+/// Whether a CEL text has the attribute as a whole word.
+fn speaks_of(text: &str, attribute: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(attribute).any(|(at, _)| !text[at + attribute.len()..].starts_with(word))
+}
+
+/// Whether two projections may write the same row; what an index finds may be any row.
+fn may_meet(a: &Kind, b: &Kind) -> bool {
+    let by_index = |kind: &Kind| matches!(kind, Kind::Copy(copy) if matches!(copy.rows, Rows::Many { .. }));
+    if by_index(a) || by_index(b) {
+        return true;
+    }
+    let apart = |name: &AttributeName, template: &Template| {
+        b.key().iter().any(|(other, theirs)| other == name && begin_apart(template, theirs))
+    };
+    !a.key().iter().any(|(name, template)| apart(name, template))
+}
+
+/// Whether two templates begin with different text, so that their values differ for any two items.
+fn begin_apart(a: &Template, b: &Template) -> bool {
+    match (a, b) {
+        (Template::Literal(a), Template::Literal(b)) => a != b,
+        _ => match (beginning(a), beginning(b)) {
+            (Some(a), Some(b)) => !a.starts_with(b) && !b.starts_with(a),
+            _ => false,
+        },
+    }
+}
+
+fn beginning(template: &Template) -> Option<&str> {
+    match template {
+        Template::Literal(crate::item::Value::S(text)) => Some(text),
+        Template::Text(parts) => match parts.first() {
+            Some(Part::Text(text)) => Some(text),
+            Some(Part::Value(_)) | None => None,
+        },
+        Template::Literal(_) | Template::Attribute(_) => None,
+    }
 }

@@ -11,7 +11,7 @@ use super::raw::{RawCommon, RawCopy, RawEmit, RawMatch, RawReplica};
 use super::source::{choice, table_name, topic_arn};
 use super::suggest;
 use super::templates::{Place, name, names, templates};
-use crate::condition::Condition;
+use crate::condition::{Condition, ConditionError};
 use crate::effect::Tombstones;
 use crate::kinds::Templates;
 use crate::kinds::copy::{Copy, OnDelete, Rows};
@@ -190,8 +190,14 @@ fn selection(
 ) -> Option<Selection> {
     let asked = condition.offset().is_some();
     let condition = condition.value(section, "where").and_then(|At { offset, value }| {
-        let parsed = Condition::parse(&value);
-        parsed.map_err(|error| section.error(offset, "where", error.to_string(), WHERE_ADVICE)).ok()
+        let noted = |error: ConditionError| {
+            let advice = match error {
+                ConditionError::Syntax { .. } => "write it like \"has(new.status) && new.status != 'DRAFT'\"",
+                ConditionError::Variable { .. } => "",
+            };
+            section.error(offset, "where", error.to_string(), advice);
+        };
+        Condition::parse(&value).map_err(noted).ok()
     });
     let changed = names(changed, section, "changed");
     let versioned = version.offset().is_some();
@@ -201,8 +207,6 @@ fn selection(
     }
     Some(Selection { condition, changed: changed?, version })
 }
-
-const WHERE_ADVICE: &str = "write it like \"has(new.status) && new.status != 'DRAFT'\"";
 
 fn replica(raw: RawReplica, base: Base, section: &mut Section<'_>) -> Option<Replica> {
     let table = target_table(raw.table, section);

@@ -16,7 +16,8 @@ pub(super) fn list(words: &[&str]) -> String {
 
 fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     // A third of the letters may differ: a slip of the fingers, not another word.
-    let limit = (word.chars().count() / 3).max(1);
+    let letters = word.chars().count();
+    let limit = (letters / 3).max(usize::from(letters > 1));
     known
         .iter()
         .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), *candidate))

@@ -6,7 +6,7 @@ use super::names::RESERVED;
 use super::raw::{RawTemplates, RawValue};
 use crate::item::{AttributeName, Value};
 use crate::kinds::Templates;
-use crate::template::Template;
+use crate::template::{Template, TemplateError};
 
 /// What templates are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

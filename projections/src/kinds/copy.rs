@@ -87,7 +87,7 @@ impl Copy {
 
     fn key_after(&self, change: &Change) -> Result<Key, Reject> {
         if change.new.is_none() {
-            return Err(Reject::new(
+            return Err(Reject::deployment(
                 "the stream carries no new image: a copy needs NEW_AND_OLD_IMAGES or NEW_IMAGE",
             ));
         }
@@ -99,7 +99,7 @@ impl Copy {
         match (key(self.key_templates(), change.before()), &change.old) {
             (Ok(key), _) => Ok(Some(key)),
             (Err(_), Some(_)) => Ok(None),
-            (Err(reject), None) => Err(Reject::new(format!(
+            (Err(reject), None) => Err(Reject::deployment(format!(
                 "the stream carries no old image, so the rows that hold the copy are unknown: {reject}"
             ))),
         }

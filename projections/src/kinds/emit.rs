@@ -51,6 +51,11 @@ fn told(movement: Movement) -> ChangeKind {
 
 impl Emit {
     fn publish(&self, change: &Change, told: ChangeKind, guard: &Guard) -> Result<Publish, Reject> {
+        if told != ChangeKind::Remove && change.new.is_none() && !self.include.is_empty() {
+            return Err(Reject::deployment(
+                "the stream carries no new image, but attributes of it are to be included",
+            ));
+        }
         let id = format!("{}/{guard}", self.name);
         let new = change.new.as_ref().filter(|_| told != ChangeKind::Remove);
         let old = change.old.as_ref().filter(|_| told != ChangeKind::Insert);

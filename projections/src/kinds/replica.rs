@@ -57,7 +57,7 @@ impl Projection for Replica {
 impl Replica {
     fn key_after(&self, change: &Change) -> Result<Key, Reject> {
         if change.new.is_none() {
-            return Err(Reject::new(
+            return Err(Reject::deployment(
                 "the stream carries no new image: a replica needs NEW_AND_OLD_IMAGES or NEW_IMAGE",
             ));
         }
@@ -69,7 +69,7 @@ impl Replica {
         match (key(&self.key, change.before()), &change.old) {
             (Ok(key), _) => Ok(Some(key)),
             (Err(_), Some(_)) => Ok(None),
-            (Err(reject), None) => Err(Reject::new(format!(
+            (Err(reject), None) => Err(Reject::deployment(format!(
                 "the stream carries no old image, so the row's former key is unknown: {reject}"
             ))),
         }

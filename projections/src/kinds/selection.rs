@@ -47,7 +47,12 @@ impl Selection {
     }
 
     fn holds_after(&self, change: &Change) -> Result<bool, Reject> {
-        self.condition.as_ref().map_or(Ok(true), |condition| condition.holds(change, Side::After))
+        let Some(condition) = &self.condition else { return Ok(true) };
+        if change.new.is_none() && condition.reads_images() {
+            let cause = format!("the stream carries no new image, which where `{}` reads", condition.text());
+            return Err(Reject::deployment(cause));
+        }
+        condition.holds(change, Side::After)
     }
 
     /// Where the old image cannot tell, the item is taken to have belonged: a needless removal does no harm.

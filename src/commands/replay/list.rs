@@ -68,9 +68,9 @@ pub(super) async fn run(
         eprintln!("warning: {fault}");
     }
     if unreadable > 0 {
-        let (noun, verb) = if unreadable == 1 { ("letter", "is") } else { ("letters", "are") };
+        let what = count(unreadable, "thing");
         return Err(Failure::Failed(format!(
-            "the list lacks {unreadable} {noun} that {verb} unreadable, or its end"
+            "the list is not complete: {what} could not be read, see above"
         )));
     }
     match letters {
