@@ -1,2 +1,58 @@
-//! cli
-fn main() {}
+//! The `millstream` command: parses, wires, prints. No logic of its own.
+
+/// One module a subcommand.
+mod commands;
+/// What `millstream demo` does.
+#[cfg(feature = "demo")]
+mod demo;
+/// Printing that survives a closed pipe.
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use millstream_processor::logs;
+
+use commands::{Failure, block_on};
+
+/// Keeps read models, and copies in other services, equal to their DynamoDB source tables.
+#[derive(Debug, Parser)]
+#[command(name = "millstream", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows it at work: no AWS account, no Docker, no set-up.
+    #[cfg(feature = "demo")]
+    Demo(commands::demo::DemoArgs),
+    /// Looks into the dead letters: what could not be projected or written, and why.
+    Replay(commands::replay::ReplayArgs),
+    /// Makes the tables that a config needs for itself, where they are missing.
+    Setup(commands::setup::SetupArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logs::human();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(failure) => {
+            if !failure.is_silent() {
+                output::complain(&format!("error: {failure}"));
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => block_on(commands::demo::run(args)),
+        Command::Replay(args) => block_on(async { Ok(commands::replay::run(args).await) }),
+        Command::Setup(args) => block_on(commands::setup::run(args)),
+    }
+}

@@ -6,12 +6,18 @@ use std::time::Duration;
 use millstream_projections::effect::Target;
 use millstream_projections::{Guard, ProjectionName};
 
+use crate::setup::table::Definition;
+
 /// The ledger's only key attribute, of type S.
 pub const ID: &str = "id";
 /// The version up to which a target is known to be removed.
 pub const VERSION: &str = "version";
 /// When DynamoDB's time to live may drop the row, in seconds since 1970.
 pub const EXPIRES: &str = "expires";
+
+/// The ledger's table.
+pub(crate) const DEFINITION: Definition =
+    Definition { key: (ID, None), indexes: &[], numbers: &[], expires: EXPIRES };
 
 /// Where tombstones are kept, and for how long.
 #[derive(Debug, Clone)]

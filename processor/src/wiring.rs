@@ -141,6 +141,18 @@ pub fn letters(config: &Config, aws: &Aws, clock: Arc<dyn Clock>) -> Arc<dyn Let
     }
 }
 
+/// The letter store that a config names, connected only if it is a table.
+pub async fn open_letters(
+    config: &Config,
+    endpoint: Option<&str>,
+    clock: Arc<dyn Clock>,
+) -> Arc<dyn LetterStore> {
+    match &config.letters.store {
+        LettersStore::Table => letters(config, &Aws::connect(endpoint).await, clock),
+        LettersStore::Directory(path) => Arc::new(DirectoryLetters::new(path.clone(), clock)),
+    }
+}
+
 /// How the wires name the sources of a config.
 pub fn sources(config: &Config) -> Sources {
     Sources::new(config.sources.iter().map(|source| {

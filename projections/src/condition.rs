@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cel::{Context, Program, objects};
+use cel::{Context, ExecutionError, Program, objects};
 
 use crate::change::Change;
 use crate::image::Image;
@@ -53,8 +53,10 @@ pub struct Condition {
 impl Condition {
     /// Compiles an expression and checks the names it uses.
     pub fn parse(text: &str) -> Result<Self, ConditionError> {
-        let program = Program::compile(text)
-            .map_err(|error| ConditionError::Syntax { text: text.to_owned(), cause: first_line(&error.to_string()) })?;
+        let program = Program::compile(text).map_err(|error| ConditionError::Syntax {
+            text: text.to_owned(),
+            cause: first_line(&error.to_string()),
+        })?;
         let references = program.references();
         if let Some(unknown) = references.variables().into_iter().find(|name| !VARIABLES.contains(name)) {
             return Err(ConditionError::Variable { text: text.to_owned(), variable: unknown.to_owned() });
@@ -109,7 +111,9 @@ impl Condition {
         match self.program.execute(&context) {
             Ok(objects::Value::Bool(holds)) => Ok(holds),
             Ok(other) => Err(self.fails(&format!("gives {} and not true or false", other.type_of()))),
-            Err(error) => Err(self.fails(&format!("{error}; test with has() what may be missing"))),
+            Err(error) => {
+                Err(self.fails(&format!("{}; test with has() what may be missing", valueless(&error))))
+            }
         }
     }
 
@@ -124,6 +128,32 @@ fn first_line(error: &str) -> String {
     match line.strip_prefix("ERROR: <input>:").and_then(|line| line.split_once(": ")) {
         Some((place, what)) => format!("{what} (line:column {place})"),
         None => line.to_owned(),
+    }
+}
+
+/// What went wrong without the values it went wrong with: a reject is logged, and an item's values belong in no log.
+fn valueless(error: &ExecutionError) -> String {
+    match error {
+        ExecutionError::NoSuchKey(_)
+        | ExecutionError::NoSuchOverload(_)
+        | ExecutionError::UndeclaredReference(_)
+        | ExecutionError::InvalidArgumentCount { .. }
+        | ExecutionError::MissingArgumentOrTarget => error.to_string(),
+        ExecutionError::ValuesNotComparable(a, b) => {
+            format!("{} cannot be compared to {}", a.type_of(), b.type_of())
+        }
+        ExecutionError::UnsupportedBinaryOperator(operator, a, b) => {
+            format!("operator `{operator}` is not for {} and {}", a.type_of(), b.type_of())
+        }
+        ExecutionError::UnexpectedType { want, .. } => format!("a value is not of type {want}"),
+        ExecutionError::FunctionError { function, .. } => format!("function `{function}` failed"),
+        ExecutionError::Overflow(operator, ..) => format!("operator `{operator}` overflows"),
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
+            "division by zero".to_owned()
+        }
+        ExecutionError::IndexOutOfBounds(_) => "a list has no such index".to_owned(),
+        // The enum is open, and what it may add can hold values as well.
+        _ => "a value is of a type that the expression cannot use".to_owned(),
     }
 }
 

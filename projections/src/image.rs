@@ -117,7 +117,17 @@ impl Image {
 
 fn decode_attribute(name: &str, raw: &[u8]) -> Result<Value, ImageError> {
     serde_json::from_slice(raw)
-        .map_err(|error| ImageError::Attribute { name: name.to_owned(), cause: error.to_string() })
+        .map_err(|error| ImageError::Attribute { name: name.to_owned(), cause: place(&error) })
+}
+
+/// Where and how the JSON is wrong, without what stands there: serde quotes it, and an item's values belong in no log.
+fn place(error: &serde_json::Error) -> String {
+    let how = match error.classify() {
+        serde_json::error::Category::Data => "no value with a type, as in {\"S\": \"text\"},",
+        serde_json::error::Category::Syntax => "no JSON",
+        serde_json::error::Category::Eof | serde_json::error::Category::Io => "an early end",
+    };
+    format!("{how} at column {}", error.column())
 }
 
 /// Finds where each attribute's value stands, without decoding any.
@@ -140,5 +150,5 @@ fn index(json: &[u8]) -> Result<Vec<Slot>, ImageError> {
         }
     }
     let mut decoder = serde_json::Deserializer::from_slice(json);
-    decoder.deserialize_map(Slots(json)).map_err(|error| ImageError::NotAMap(error.to_string()))
+    decoder.deserialize_map(Slots(json)).map_err(|error| ImageError::NotAMap(place(&error)))
 }

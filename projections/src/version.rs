@@ -20,7 +20,7 @@ pub enum VersionError {
     Sequence(String),
     /// A declared version is text or a whole number that is not negative.
     #[error(
-        "version attribute holds `{0}`: use a string, or a whole number from 0 with at most {SEQUENCE_DIGITS} digits"
+        "version attribute is {0}: use a string, or a whole number from 0 with at most {SEQUENCE_DIGITS} digits"
     )]
     Declared(String),
 }
@@ -91,7 +91,7 @@ impl Version {
             crate::Value::N(digits) => padded(digits),
             _ => None,
         };
-        let mut text = text.ok_or_else(|| VersionError::Declared(format!("{value:?}")))?;
+        let mut text = text.ok_or_else(|| VersionError::Declared(unfit(value)))?;
         if removed {
             text.push_str("/removed");
         }
@@ -118,6 +118,15 @@ impl fmt::Debug for Version {
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// What is wrong with a declared version, without its value: an item's values belong in no log.
+fn unfit(value: &crate::Value) -> String {
+    match value {
+        crate::Value::S(_) => "an empty string".to_owned(),
+        crate::Value::N(_) => "negative, fractional or too long a number".to_owned(),
+        other => format!("of type {}", crate::item::type_name(other)),
     }
 }
 

@@ -23,6 +23,9 @@ pub(crate) struct ReplayArgs {
     /// The config file; without it, what MILLSTREAM_CONFIG names, or millstream.toml
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Another DynamoDB than that of the environment's AWS account
+    #[arg(long, global = true, value_name = "URL")]
+    endpoint: Option<String>,
     #[command(subcommand)]
     command: ReplayCommand,
 }
@@ -61,12 +64,12 @@ async fn open(args: &ReplayArgs) -> Result<(Arc<dyn LetterStore>, Known), Failur
     let named = || std::env::var_os(wiring::CONFIG_VARIABLE).map(PathBuf::from);
     let path = args.config.clone().or_else(named).unwrap_or_else(|| wiring::CONFIG_FILE.into());
     let config = wiring::load(&path).map_err(|error| Failure::Usage(error.to_string()))?;
-    let aws = wiring::Aws::connect(None).await;
     let known = Known {
         projections: config.projections.iter().map(|projection| projection.name.to_string()).collect(),
         sources: config.sources.iter().map(|source| source.name.to_string()).collect(),
     };
-    Ok((wiring::letters(&config, &aws, Arc::new(SystemClock)), known))
+    let store = wiring::open_letters(&config, args.endpoint.as_deref(), Arc::new(SystemClock)).await;
+    Ok((store, known))
 }
 
 async fn execute(

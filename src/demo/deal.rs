@@ -11,8 +11,6 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
-use super::DemoError;
-
 /// The most records of one batch: Lambda's default for a stream.
 const STREAM_BATCH: usize = 100;
 /// The most messages of one batch: what one ReceiveMessage gives.
@@ -66,27 +64,26 @@ impl Parcel {
         Self { source: source.clone(), digest: None, wire: Wire::Queue { id, body } }
     }
 
-    /// The source it is of.
-    pub(crate) fn source(&self) -> &SourceName {
-        &self.source
-    }
-
-    fn deliver(&self) -> Result<Delivery, DemoError> {
+    fn deliver(&self) -> Delivery {
         match &self.wire {
-            Wire::Stream(record, stream) => stream_record::decode(Record::clone(record), &self.source, stream)
-                .map_err(|error| DemoError::new(error.to_string())),
+            Wire::Stream(record, stream) => stream_record::decode(Record::clone(record), &self.source, stream),
             Wire::Queue { id, body } => {
                 let id = DeliveryId::Message { id: id.clone(), group: None };
-                Ok(message::decode(id, body.clone(), &self.source))
+                message::decode(id, body.clone(), &self.source)
             }
         }
     }
 }
 
 impl Round {
-    /// Parcels that come exactly as they are.
-    pub(crate) fn plain(source: SourceName, parcels: Vec<Parcel>) -> Self {
-        Self { source, parcels }
+    /// Parcels of one source that come exactly as they are; `None` if there are none.
+    pub(crate) fn of(parcels: Vec<Parcel>) -> Option<Self> {
+        Some(Self { source: parcels.first()?.source.clone(), parcels })
+    }
+
+    /// The source it is of.
+    pub(crate) fn source(&self) -> &SourceName {
+        &self.source
     }
 
     /// How many parcels are delivered.
@@ -95,9 +92,8 @@ impl Round {
     }
 
     /// The batch as a source hands it over.
-    pub(crate) fn batch(&self) -> Result<Batch, DemoError> {
-        let deliveries = self.parcels.iter().map(Parcel::deliver).collect::<Result<_, _>>()?;
-        Ok(Batch { source: self.source.clone(), deliveries })
+    pub(crate) fn batch(&self) -> Batch {
+        Batch { source: self.source.clone(), deliveries: self.parcels.iter().map(Parcel::deliver).collect() }
     }
 
     /// What of it has to come again, given which places are unfinished.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use millstream_processor::clock::Deadline;
+use millstream_processor::letters::LetterId;
 use millstream_processor::outcome::FaultKind;
 use millstream_processor::pipeline::Pipeline;
 use millstream_processor::projections::SourceName;
-use millstream_processor::report::{Counts, Report};
+use millstream_processor::report::Counts;
 use millstream_processor::sink::fault::fault;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -15,7 +16,9 @@ use tokio::time::Instant;
 
 use super::deal::{Dealer, Parcel, Round};
 use super::progress::Progress;
+use super::remote::Received;
 use super::tail::Tail;
+use super::topic::Message;
 use super::workload::{Act, Step, Workload, Write};
 use super::world::{Topic, World};
 use super::{DemoError, Settings};
@@ -71,6 +74,11 @@ impl<'w> Run<'w> {
         })
     }
 
+    /// What the run stands on.
+    pub(crate) fn world(&self) -> &World {
+        self.world
+    }
+
     /// What was done so far.
     pub(crate) fn tally(&self) -> Tally {
         self.tally
@@ -105,17 +113,27 @@ impl<'w> Run<'w> {
         }
     }
 
-    /// Delivers what is there now, once and as it comes; tells of every batch that was not empty.
-    pub(crate) async fn follow(&mut self, mut tell: impl FnMut(&SourceName, usize, &Report)) -> Result<(), DemoError> {
-        for place in 0..self.tails.len() {
-            let parcels = self.tails[place].page().await?;
-            if let Some(source) = parcels.first().map(|parcel| parcel.source().clone()) {
-                let round = Round::plain(source.clone(), parcels);
-                let report = self.pipelines[0].run(&round.batch()?, Deadline::NONE).await;
-                tell(&source, round.len(), &report);
-            }
+    /// Delivers what is new, as it comes, and tells what became of it.
+    pub(crate) async fn follow(&mut self) -> Result<Vec<Followed>, DemoError> {
+        let mut rounds = Vec::new();
+        for tail in &mut self.tails {
+            let parcels = tail.page().await?;
+            rounds.extend(Round::of(parcels));
         }
-        Ok(())
+        let mut followed = Vec::new();
+        for round in rounds {
+            let done = self.pipelines[0].run_until_done(&round).await?;
+            followed.push(Followed { source: round.source().clone(), done });
+        }
+        if let Topic::Local(topic) = &self.world.topic {
+            if let Some(round) = Round::of(self.parcels(topic.take())) {
+                let done = self.pipelines[0].run_until_done(&round).await?;
+                followed.push(Followed { source: round.source().clone(), done });
+            }
+        } else if let Some(done) = self.receive().await? {
+            followed.push(Followed { source: self.queue.clone(), done });
+        }
+        Ok(followed)
     }
 
     async fn step(&mut self, step: &Step) -> Result<(), DemoError> {
@@ -168,11 +186,9 @@ impl<'w> Run<'w> {
     }
 
     async fn deliver_messages(&mut self, both: bool, last: bool, progress: &Progress) -> Result<(), DemoError> {
-        let Topic::Local(topic) = &self.world.topic else { return self.receive(last, progress).await };
-        let messages = topic.take();
-        self.tally.events += messages.len() as u64;
-        let parcels =
-            messages.into_iter().map(|message| Parcel::of_queue(&self.queue, message.id, message.body)).collect();
+        let Topic::Local(topic) = &self.world.topic else { return self.receive_all(last, progress).await };
+        let parcels = self.parcels(topic.take());
+        self.tally.events += parcels.len() as u64;
         for round in self.dealer.deal_messages(parcels, last) {
             self.deliver(round, both).await?;
             progress.show(&self.tally);
@@ -180,37 +196,42 @@ impl<'w> Run<'w> {
         Ok(())
     }
 
-    /// Delivers what the real queue gives: it deals for itself. At the end everything published has to come.
-    async fn receive(&mut self, last: bool, progress: &Progress) -> Result<(), DemoError> {
+    fn parcels(&self, messages: Vec<Message>) -> Vec<Parcel> {
+        messages.into_iter().map(|message| Parcel::of_queue(&self.queue, message.id, message.body)).collect()
+    }
+
+    /// Delivers what a real queue gives: it deals for itself. At the end everything that was published has to come.
+    async fn receive_all(&mut self, last: bool, progress: &Progress) -> Result<(), DemoError> {
         let mut since = Instant::now();
         loop {
-            let Topic::Remote(topic) = &self.world.topic else { return Ok(()) };
-            if last && topic.is_drained() {
-                return Ok(());
-            }
-            let messages = topic.receive().await?;
-            if messages.is_empty() {
-                if !last {
-                    return Ok(());
+            match self.receive().await? {
+                Some(done) => {
+                    since = Instant::now();
+                    self.tally.events += done.deliveries;
+                    self.tally.add(done);
+                    progress.show(&self.tally);
                 }
-                if since.elapsed() > PATIENCE {
+                None if !last || self.world.topic.is_drained() => return Ok(()),
+                None if since.elapsed() > PATIENCE => {
                     return Err(DemoError::new("the queue never brought some of the events that were published"));
                 }
-                continue;
-            }
-            since = Instant::now();
-            let parcel = |message: &super::remote::Received| {
-                Parcel::of_queue(&self.queue, message.id.clone(), message.body.clone())
-            };
-            let round = Round::plain(self.queue.clone(), messages.iter().map(parcel).collect());
-            self.deliver(round, false).await?;
-            self.tally.events += messages.len() as u64;
-            progress.show(&self.tally);
-            let Topic::Remote(topic) = &mut self.world.topic else { return Ok(()) };
-            for message in messages {
-                topic.done(message).await?;
+                None => {}
             }
         }
+    }
+
+    /// Delivers one batch of a real queue, if it has one. A message is deleted only when it is done.
+    async fn receive(&mut self) -> Result<Option<Done>, DemoError> {
+        let Topic::Remote(topic) = &mut self.world.topic else { return Ok(None) };
+        let messages = topic.receive().await?;
+        let parcel =
+            |message: &Received| Parcel::of_queue(&self.queue, message.id.clone(), message.body.clone());
+        let Some(round) = Round::of(messages.iter().map(parcel).collect()) else { return Ok(None) };
+        let done = self.pipelines[0].run_until_done(&round).await?;
+        for message in messages {
+            topic.done(message).await?;
+        }
+        Ok(Some(done))
     }
 
     /// Hands one round to one processor, or to both at once; what is unfinished comes again.
@@ -237,9 +258,21 @@ impl Tally {
 
 /// What became of one round.
 #[derive(Default)]
-struct Done {
-    deliveries: u64,
-    counts: Counts,
+pub(crate) struct Done {
+    /// How many records or messages were delivered for it.
+    pub(crate) deliveries: u64,
+    /// What the pipeline reports of its writes.
+    pub(crate) counts: Counts,
+    /// The letters that were stored.
+    pub(crate) letters: Vec<LetterId>,
+}
+
+/// What became of something that the user wrote.
+pub(crate) struct Followed {
+    /// The source it came from.
+    pub(crate) source: SourceName,
+    /// The rest.
+    pub(crate) done: Done,
 }
 
 /// Delivers a round again and again as long as some of it is unfinished, as a stream and a queue do.
@@ -252,9 +285,10 @@ impl RunUntilDone for Pipeline {
         let mut done = Done::default();
         let mut round = round.clone();
         for _ in 0..TRIES {
-            let report = self.run(&round.batch()?, Deadline::NONE).await;
+            let report = self.run(&round.batch(), Deadline::NONE).await;
             done.deliveries += round.len() as u64;
             done.counts += report.counts;
+            done.letters.extend_from_slice(&report.letters);
             match report.first_fault() {
                 None => return Ok(done),
                 Some(fault) if fault.kind == FaultKind::Misconfigured => return Err(fault.clone().into()),

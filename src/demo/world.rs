@@ -142,6 +142,14 @@ impl Topic {
             Self::Remote(topic) => topic.sink(),
         }
     }
+
+    /// Whether everything that was published has been received.
+    pub(crate) fn is_drained(&self) -> bool {
+        match self {
+            Self::Local(_) => true,
+            Self::Remote(topic) => topic.is_drained(),
+        }
+    }
 }
 
 /// The shipped config with the demo's names in it.

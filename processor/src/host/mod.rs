@@ -2,6 +2,8 @@
 
 /// The Lambda behind an event source mapping, a queue or a topic.
 pub mod lambda;
+/// Why a function cannot start, told to Lambda.
+mod init_error;
 /// A plain reader of one stream, for one process.
 pub mod reader;
 /// The `main` of a Lambda function.

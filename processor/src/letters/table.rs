@@ -24,12 +24,13 @@ use super::{Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore
 use crate::clock::{Clock, Deadline};
 use crate::outcome::{Fault, FaultKind};
 use crate::retry::RetryPolicy;
+use crate::setup;
 use crate::sink::fault::fault;
 
 mod definition;
 mod rows;
 
-pub use self::definition::create;
+pub(crate) use self::definition::DEFINITION;
 
 /// Chunks outlive their head by this: DynamoDB drops expired items in any order, within a few days.
 const CHUNKS_OUTLIVE: u64 = 7 * 24 * 60 * 60;
@@ -49,6 +50,11 @@ pub struct TableLetters {
     keep: Duration,
     clock: Arc<dyn Clock>,
     reads: RetryPolicy,
+}
+
+/// Makes a table for letters, or checks the one that is there.
+pub async fn create(client: &Client, table: &str) -> Result<(), Fault> {
+    setup::table::create(client, table, &DEFINITION).await
 }
 
 impl LetterStore for TableLetters {

@@ -118,6 +118,8 @@ impl Deployment {
         for row in &mut rows {
             row.as_object_mut().expect("a row").retain(|name, _| !name.starts_with("ms:"));
         }
+        // They came in the order of their text, to which the guards belonged.
+        rows.sort_by_key(Value::to_string);
         rows
     }
 

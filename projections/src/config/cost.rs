@@ -72,7 +72,15 @@ pub fn cost(projection: &ProjectionConfig) -> Cost {
         Kind::Emit(_) => {
             let event = Units { events: 1, ..Units::default() };
             let note = "an event is billed by 64 KB of the request";
-            Cost { insert: event, modify: event, moved: None, remove: event, note, projection: name, each_found_row: false }
+            Cost {
+                insert: event,
+                modify: event,
+                moved: None,
+                remove: event,
+                note,
+                projection: name,
+                each_found_row: false,
+            }
         }
     }
 }
@@ -89,9 +97,12 @@ fn of_replica(projection: ProjectionName, tombstones: Tombstones) -> Cost {
             let note = "rows that appear or go take a transaction with the ledger";
             (TRANSACTION, Units { row: 4, ledger: 4, events: 0 }, TRANSACTION, note)
         }
-        Tombstones::Inline => {
-            (ONE_WRITE, TWO_WRITES, ONE_WRITE, "a marker stays in the row's place until the time to live drops it")
-        }
+        Tombstones::Inline => (
+            ONE_WRITE,
+            TWO_WRITES,
+            ONE_WRITE,
+            "a marker stays in the row's place until the time to live drops it",
+        ),
         Tombstones::Never => (ONE_WRITE, ONE_WRITE, NOTHING, "rows are never removed"),
     };
     Cost { projection, each_found_row: false, insert, modify: ONE_WRITE, moved: Some(moved), remove, note }
@@ -106,5 +117,13 @@ fn of_copy(projection: ProjectionName, rows: &Rows, on_delete: OnDelete) -> Cost
         Rows::One(_) => (false, "no row there: 1 unit for the failed condition"),
         Rows::Many { .. } => (true, "and a query: half a read unit for each 4 KB of the index"),
     };
-    Cost { projection, each_found_row, insert: ONE_WRITE, modify: ONE_WRITE, moved: Some(moved), remove, note }
+    Cost {
+        projection,
+        each_found_row,
+        insert: ONE_WRITE,
+        modify: ONE_WRITE,
+        moved: Some(moved),
+        remove,
+        note,
+    }
 }

@@ -56,7 +56,9 @@ impl<T> Field<T> {
 fn in_plain_words(message: &str) -> (String, String) {
     let message = message.lines().next().unwrap_or_default();
     let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
-    let what = what.strip_prefix("invalid type: ").map_or_else(|| what.to_owned(), |found| format!("is of type {found}"));
+    let what = what
+        .strip_prefix("invalid type: ")
+        .map_or_else(|| what.to_owned(), |found| format!("is of type {found}"));
     let advice = match expected {
         "" => String::new(),
         "a string" => "use text in quotes".to_owned(),

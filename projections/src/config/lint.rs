@@ -47,7 +47,12 @@ pub fn lint(config: &Config) -> Vec<Warning> {
 fn of_source(source: &SourceConfig, config: &Config, warnings: &mut Vec<Warning>) {
     let mut warn = |text: &str, advice: &str| {
         let (text, advice) = (text.to_owned(), advice.to_owned());
-        warnings.push(Warning { line: source.line, subject: format!("source.{}", source.name), text, advice });
+        warnings.push(Warning {
+            line: source.line,
+            subject: format!("source.{}", source.name),
+            text,
+            advice,
+        });
     };
     if source.start == Start::Latest {
         warn(
@@ -57,7 +62,10 @@ fn of_source(source: &SourceConfig, config: &Config, warnings: &mut Vec<Warning>
     }
     if let SourceKind::Topic(topic) = &source.kind {
         if topic.ends_with(".fifo") {
-            warn("a FIFO topic delivers to queues only, never to a Lambda", "subscribe a queue and name it: queue = \"https://…\"");
+            warn(
+                "a FIFO topic delivers to queues only, never to a Lambda",
+                "subscribe a queue and name it: queue = \"https://…\"",
+            );
         } else {
             warn(
                 "a topic that invokes the Lambda directly cannot be told which messages failed",
@@ -66,7 +74,10 @@ fn of_source(source: &SourceConfig, config: &Config, warnings: &mut Vec<Warning>
         }
     }
     if config.projections_of(&source.name).next().is_none() {
-        warn("no projection follows it: its changes are read and forgotten", "remove it, or give it a projection");
+        warn(
+            "no projection follows it: its changes are read and forgotten",
+            "remove it, or give it a projection",
+        );
     }
 }
 
@@ -102,7 +113,8 @@ impl Found<'_> {
             );
             return;
         }
-        let mut unnoticed: Vec<&str> = read_by(kind).into_iter().filter(|name| !contains(changed, name)).collect();
+        let mut unnoticed: Vec<&str> =
+            read_by(kind).into_iter().filter(|name| !contains(changed, name)).collect();
         // Attributes of the key never change without being another item, but only the source knows its key.
         unnoticed.retain(|name| !kind.key().iter().any(|(_, template)| reads(template, name)));
         if !unnoticed.is_empty() {
@@ -117,7 +129,10 @@ impl Found<'_> {
     fn one_row_for_all(&mut self) {
         let key = self.projection.kind.key();
         if !key.is_empty() && key.iter().all(|(_, template)| matches!(template, Template::Literal(_))) {
-            self.warn("the key is the same for every item: all of them share one row", "put an attribute of the item into the key");
+            self.warn(
+                "the key is the same for every item: all of them share one row",
+                "put an attribute of the item into the key",
+            );
         }
     }
 
@@ -132,7 +147,10 @@ impl Found<'_> {
         let dotted: Vec<&str> = names.map(|name| &**name).filter(|name| name.contains(['.', '['])).collect();
         if !dotted.is_empty() {
             let names = super::suggest::list(&dotted);
-            self.warn(format!("{names} is read as the name of one top-level attribute, not as a path"), "name the top-level attribute");
+            self.warn(
+                format!("{names} is read as the name of one top-level attribute, not as a path"),
+                "name the top-level attribute",
+            );
         }
     }
 
@@ -158,7 +176,8 @@ impl Found<'_> {
         if let Kind::Emit(emit) = kind {
             if !emit.include.is_empty() && !(view.has_new() && view.has_old()) {
                 let side = if view.has_new() { "after" } else { "before" };
-                let text = format!("with stream_view = \"{name}\" events carry the item {side} the change only");
+                let text =
+                    format!("with stream_view = \"{name}\" events carry the item {side} the change only");
                 self.warn(text, "give the table's stream NEW_AND_OLD_IMAGES");
             }
             return;

@@ -61,12 +61,11 @@ fn template(at: At<RawValue>, section: &mut Section<'_>, key: &str, place: Place
         RawValue::Text(text) => match Template::parse(&text) {
             Ok(template) => template,
             Err(error) => {
-                section.error(
-                    offset,
-                    key,
-                    error.to_string(),
-                    "write \"{path}\", \"{path?}\" or \"TEXT#{path}\"",
-                );
+                let advice = match error {
+                    TemplateError::Brace(_) => "",
+                    TemplateError::Path(_) => "write a path like {name}, {customer.name} or {lines[0].sku}",
+                };
+                section.error(offset, key, error.to_string(), advice);
                 return None;
             }
         },

@@ -14,7 +14,7 @@ use crate::letters::{Letter, LetterHead, LetterId};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Damage {
     /// It is not the JSON of a letter.
-    #[error("it is not the JSON of a letter: {0}")]
+    #[error("it is not the JSON of a letter")]
     Json(#[from] serde_json::Error),
     /// It names another letter.
     #[error("it holds letter {0}")]
@@ -26,7 +26,7 @@ pub(super) enum Damage {
     #[error("it has no record")]
     NoRecord,
     /// The record's base64 is broken.
-    #[error("its record is not base64: {0}")]
+    #[error("its record is not base64")]
     Base64(#[from] base64::DecodeError),
 }
 

@@ -1,0 +1,61 @@
+//! `millstream demo`: two services, a random workload, bad deliveries, and a comparison at the end.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::Failure;
+use crate::demo::{self, DemoError, Settings};
+
+/// What `millstream demo` is told.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How many changes the services make.
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
+    changes: u32,
+    /// Where chance starts: the same seed gives the same run.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// How many of the changes can never be projected.
+    #[arg(long, value_name = "P", default_value_t = 1)]
+    poison: u32,
+    /// Prints one JSON object and nothing else on standard output.
+    #[arg(long)]
+    json: bool,
+    /// Stays up after the comparison and follows what you write, until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+    /// Runs on a DynamoDB-compatible endpoint, or on AWS itself with `aws`, instead of the DynamoDB inside.
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// What the names of the tables start with. They are removed at the end. [default: millstream-demo-<seed>- at an endpoint]
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<String>,
+    /// Runs with real SNS and SQS at this endpoint, or on AWS itself with `aws`, instead of a topic inside.
+    #[arg(long, value_name = "URL")]
+    sns_endpoint: Option<String>,
+}
+
+/// Runs the demo; its verdict is the exit code.
+pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
+    if args.poison > args.changes {
+        let (poison, changes) = (args.poison, args.changes);
+        return Err(Failure::Wrong(format!("--poison {poison} is more than all {changes} changes: use --poison {changes} or less")));
+    }
+    let settings = Settings {
+        changes: args.changes as usize,
+        seed: args.seed,
+        poison: args.poison as usize,
+        json: args.json,
+        keep: args.keep,
+        endpoint: args.endpoint,
+        prefix: args.prefix,
+        sns_endpoint: args.sns_endpoint,
+    };
+    match demo::run(&settings).await {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => Ok(ExitCode::FAILURE),
+        Err(DemoError::Said(text)) => Err(Failure::Failed(text)),
+        Err(DemoError::Output(error)) => Err(Failure::Output(error)),
+    }
+}
