@@ -18,6 +18,8 @@ pub enum FaultKind {
     Rejected,
     /// The time for this batch is used up.
     OutOfTime,
+    /// An earlier change of the same key waits in a letter, and the projection keeps an order.
+    Held,
 }
 
 /// What is to be done about a fault.
@@ -38,7 +40,7 @@ impl FaultKind {
             Self::Throttled | Self::Unavailable | Self::Conflict => Verdict::Retry,
             // A bad deploy must not empty a stream into the dead letters.
             Self::Misconfigured | Self::OutOfTime => Verdict::Unfinished,
-            Self::Rejected => Verdict::Letter,
+            Self::Rejected | Self::Held => Verdict::Letter,
         }
     }
 
@@ -51,6 +53,7 @@ impl FaultKind {
             Self::Misconfigured => "misconfigured",
             Self::Rejected => "rejected",
             Self::OutOfTime => "out-of-time",
+            Self::Held => "held",
         }
     }
 }

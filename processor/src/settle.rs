@@ -6,7 +6,7 @@ use millstream_projections::{ProjectionName, SourceName};
 
 use crate::clock::{Clock, Deadline};
 use crate::letters::{Attempt, Letter, LetterHead, LetterId, LetterState, LetterStore, Subject};
-use crate::outcome::{Fault, Verdict};
+use crate::outcome::{Fault, FaultKind, Verdict};
 use crate::retry::RetryPolicy;
 use crate::source::Delivery;
 
@@ -101,7 +101,7 @@ impl Settler<'_> {
         };
         let head = LetterHead {
             id,
-            state: LetterState::Open,
+            state: if fault.kind == FaultKind::Held { LetterState::Held } else { LetterState::Open },
             source: source.to_string(),
             projection: projection.map(ToString::to_string),
             config: self.config.to_owned(),
@@ -109,6 +109,8 @@ impl Settler<'_> {
             digest: subject.as_ref().map(|subject| subject.digest.to_string()),
             version: subject.as_ref().map(|subject| subject.version.to_string()),
             attempts: vec![Attempt::new(self.clock.unix_seconds(), fault)],
+            edited: 0,
+            closing: None,
         };
         Letter { head, record }
     }

@@ -91,6 +91,12 @@ pub struct LetterHead {
     /// The attempts, first one first; only ever added to. The first and the latest 50 are kept, the rest is counted
     /// in [`Attempt::skipped`] of the first.
     pub attempts: Vec<Attempt>,
+    /// How often its record was edited.
+    #[serde(default)]
+    pub edited: u32,
+    /// How it was closed, if it was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub closing: Option<Closing>,
 }
 
 impl LetterHead {
@@ -116,20 +122,77 @@ impl LetterHead {
 }
 
 /// Where a letter stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LetterState {
-    /// It waits to be replayed or discarded.
+    /// It failed, and waits to be replayed or discarded.
     Open,
+    /// It never failed: it waits behind an earlier letter of its key, in a projection that keeps an order.
+    Held,
+    /// It was replayed: what it asks for is done.
+    Replayed,
+    /// Its target has meanwhile taken something newer: there was nothing left to do.
+    Superseded,
+    /// Someone decided that it shall not be done.
+    Discarded,
 }
 
 impl LetterState {
-    /// The name in stores.
+    /// All states, those that wait first.
+    pub const ALL: [Self; 5] = [Self::Open, Self::Held, Self::Replayed, Self::Superseded, Self::Discarded];
+
+    /// The name in stores and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
+            Self::Held => "held",
+            Self::Replayed => "replayed",
+            Self::Superseded => "superseded",
+            Self::Discarded => "discarded",
         }
     }
+
+    /// Reads the name.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Whether something is still to be done about it.
+    pub fn waits(self) -> bool {
+        match self {
+            Self::Open | Self::Held => true,
+            Self::Replayed | Self::Superseded | Self::Discarded => false,
+        }
+    }
+}
+
+/// How a letter was closed: by whom, when and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// A state that does not wait.
+    pub state: LetterState,
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Who: the user of the operating system, and the caller's identity where it is known.
+    pub by: String,
+    /// What came of it, or the reason that was given.
+    pub reason: String,
+}
+
+/// One thing that an operator did to a letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Who, as in [`Closing::by`].
+    pub by: String,
+    /// What: `apply`, `discard`, `edit`, `import`.
+    pub action: String,
+    /// Which letter, where it was one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub letter: Option<LetterId>,
+    /// What came of it.
+    pub result: String,
 }
 
 /// One failed attempt.
@@ -188,17 +251,50 @@ pub trait LetterStore: Send + Sync {
 
     /// One letter with its record; `None` if there is none of that name.
     fn load<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<Letter>, Fault>>;
+
+    /// Closes a letter that waits. `Ok(false)`: it does not wait any more, or is not there; nothing was changed. Of two
+    /// operators that close one letter at once, one gets `true`. A closed letter is kept, with its record, until it
+    /// expires; a store that cannot keep it says so in its docs. A letter that is stored again after it was closed
+    /// waits again.
+    fn close<'a>(&'a self, id: &'a LetterId, closing: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>>;
+
+    /// Puts another record in the place of a waiting letter's. The first original is kept, and `edited` is counted up.
+    /// `Ok(false)`: it does not wait any more, is not there, or was edited meanwhile (`edited` is not what `seen` says).
+    fn edit<'a>(&'a self, id: &'a LetterId, seen: u32, record: &'a Bytes) -> BoxFuture<'a, Result<bool, Fault>>;
+
+    /// The record as it was before its first edit; `None` if it was never edited or is not there.
+    fn original<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<Bytes>, Fault>>;
+
+    /// Tells the store that the letter is still being worked on for a while, so that nobody else takes it up. Only a
+    /// queue needs it; elsewhere guards and `close` are enough.
+    fn prolong<'a>(&'a self, _id: &'a LetterId) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Adds a line to the trail of what operators did. It is only ever added to.
+    fn audit<'a>(&'a self, entry: &'a AuditEntry) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// The trail, oldest first, read as it is needed.
+    fn trail(&self) -> BoxStream<'_, Result<AuditEntry, Fault>>;
 }
 
-/// Which letters to list.
+/// Which letters to list. Without anything set: all that wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LetterFilter {
     /// Only those of this projection.
     pub projection: Option<ProjectionName>,
     /// Only those of this source.
     pub source: Option<SourceName>,
+    /// Only those about this source item, by the digest of its key; these come in the order of their versions.
+    pub digest: Option<KeyDigest>,
     /// Only those with this kind of fault.
     pub fault: Option<FaultKind>,
+    /// Only those that first failed at this time or later, in seconds since 1970.
+    pub since: Option<u64>,
+    /// Only those that first failed before this time.
+    pub until: Option<u64>,
+    /// Only those in one of these states; empty: those that wait.
+    pub states: Vec<LetterState>,
 }
 
 impl LetterFilter {
@@ -207,6 +303,15 @@ impl LetterFilter {
         let same = |wanted: Option<&str>, has: Option<&str>| wanted.is_none() || wanted == has;
         same(self.projection.as_ref().map(ProjectionName::as_str), head.projection.as_deref())
             && same(self.source.as_ref().map(SourceName::as_str), Some(&head.source))
+            && same(self.digest.as_ref().map(KeyDigest::as_str), head.digest.as_deref())
             && same(self.fault.map(FaultKind::as_str), head.fault().map(|attempt| attempt.fault.as_str()))
+            && self.since.is_none_or(|since| head.first_at() >= since)
+            && self.until.is_none_or(|until| head.first_at() < until)
+            && self.admits_state(head.state)
+    }
+
+    /// Whether letters in this state are to be listed.
+    pub fn admits_state(&self, state: LetterState) -> bool {
+        if self.states.is_empty() { state.waits() } else { self.states.contains(&state) }
     }
 }
