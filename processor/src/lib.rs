@@ -8,6 +8,8 @@ pub mod apply;
 pub mod clock;
 /// Who runs the pipeline: the Lambda, and a plain reader of one stream.
 pub mod host;
+/// What has to wait behind a letter of its key.
+mod order;
 /// Effects of one batch, grouped by what they write to.
 pub mod lanes;
 /// Our own table of tombstones.
@@ -30,6 +32,8 @@ pub mod report;
 pub mod retry;
 /// Which projections a change concerns.
 pub mod route;
+/// Keys whose changes wait behind a letter.
+pub mod holds;
 /// Gives a fault its verdict: a letter, or unfinished.
 pub mod settle;
 /// The tables of our own, made where they are missing.

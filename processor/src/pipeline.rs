@@ -1,18 +1,20 @@
 //! The pipeline: route, lanes, apply, settle, report, once around for each batch. Every host runs this one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, join};
-use millstream_projections::{Projection, ProjectionName, Reject};
+use millstream_projections::{Change, Effects, KeyDigest, Projection, ProjectionName, Reject};
 
 use crate::apply::{Applier, Broken, Ended, Tally, worse};
 use crate::clock::{Clock, Deadline};
+use crate::holds::{Holds, NoHolds};
 use crate::lanes::{Outbox, Plan, Planner, Unit};
 use crate::letters::LetterStore;
 use crate::meter::{self, Numbers};
+use crate::order::Order;
 use crate::outcome::{Fault, FaultKind};
 use crate::publish::Publisher;
 use crate::report::{Counts, Report};
@@ -34,6 +36,7 @@ pub struct Limits {
 }
 
 /// Everything that a batch runs through.
+#[derive(Clone)]
 pub struct Pipeline {
     /// Which projections see which source.
     pub routes: Routes,
@@ -43,6 +46,8 @@ pub struct Pipeline {
     pub topics: Arc<dyn TopicSink>,
     /// Where letters are kept.
     pub letters: Arc<dyn LetterStore>,
+    /// Which keys wait behind letters.
+    pub holds: Arc<dyn Holds>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// The limits.
@@ -58,8 +63,10 @@ impl Pipeline {
         let started = tokio::time::Instant::now();
         let projections = self.routes.of(&batch.source);
         let mut outcomes = Outcomes::default();
-        let plan = plan(batch, projections, &mut outcomes);
+        let mut order = Order::read(&*self.holds, &self.limits.retry, deadline, batch, projections).await;
+        let plan = plan(batch, projections, &mut order, &mut outcomes);
         self.apply(plan, projections, deadline, &mut outcomes).await;
+        self.let_go(batch, projections, &order, &outcomes.faults).await;
         let settled = self.settle(batch, projections, deadline, std::mem::take(&mut outcomes.faults)).await;
         meter::batch(&Numbers {
             batch,
@@ -105,22 +112,88 @@ impl Pipeline {
     ) -> Vec<(Unit, Settled)> {
         let settler = Settler {
             letters: &*self.letters,
+            holds: &*self.holds,
             clock: &*self.clock,
             retry: &self.limits.retry,
             hold: self.limits.hold,
             config: &self.config,
             deadline,
         };
-        let settle = |(unit, fault): (Unit, Fault)| {
+        let settle = |chain: Vec<(Unit, Fault)>| {
             let settler = &settler;
             async move {
-                let delivery = &batch.deliveries[unit.delivery];
-                let projection = projections.get(unit.projection).map(|projection| projection.name());
-                (unit, settler.settle(&batch.source, delivery, projection, fault).await)
+                let mut settled = Vec::with_capacity(chain.len());
+                for (unit, fault) in chain {
+                    let delivery = &batch.deliveries[unit.delivery];
+                    let projection = projections.get(unit.projection).map(|projection| &**projection);
+                    settled.push((unit, settler.settle(&batch.source, delivery, projection, fault).await));
+                }
+                settled
             }
         };
-        futures_util::stream::iter(faults).map(settle).buffer_unordered(LETTERS_AT_ONCE).collect().await
+        let chains = chains(batch, projections, faults);
+        let settled = futures_util::stream::iter(chains).map(settle).buffer_unordered(LETTERS_AT_ONCE);
+        settled.collect::<Vec<_>>().await.into_iter().flatten().collect()
     }
+
+    /// Where the very change that a key was held for has now gone through, the key need not wait for its replay.
+    async fn let_go(
+        &self,
+        batch: &Batch,
+        projections: &[Arc<dyn Projection>],
+        order: &Order,
+        faults: &BTreeMap<Unit, Fault>,
+    ) {
+        for (place, delivery) in batch.deliveries.iter().enumerate() {
+            let Ok(change) = &delivery.change else { continue };
+            for (number, projection) in projections.iter().enumerate().filter(|(_, it)| it.keeps_order()) {
+                let done = !faults.contains_key(&Unit { delivery: place, projection: number });
+                let Ok(key) = change.digest() else { continue };
+                if done && order.is_first_held(number, key, &change.version) {
+                    let name = projection.name();
+                    if let Err(fault) = self.holds.release(name, key, &change.version).await {
+                        tracing::warn!(projection = %name, %key, cause = %fault, "key stays held until its letter is replayed");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The pipeline with one projection only; `None` if there is no such projection.
+    pub fn restricted_to(&self, projection: &ProjectionName) -> Option<Self> {
+        let routes = self.routes.only(projection)?;
+        Some(Self { routes, ..self.clone() })
+    }
+
+    /// The pipeline as a replay runs it: what waits behind a letter is what it is for.
+    pub fn replaying(&self) -> Self {
+        Self { holds: Arc::new(NoHolds), ..self.clone() }
+    }
+}
+
+/// Faults that have to be settled one after another stand together: those of one key, where an order is kept.
+fn chains(
+    batch: &Batch,
+    projections: &[Arc<dyn Projection>],
+    faults: BTreeMap<Unit, Fault>,
+) -> Vec<Vec<(Unit, Fault)>> {
+    let mut chains: Vec<Vec<(Unit, Fault)>> = Vec::new();
+    let mut places: HashMap<(usize, KeyDigest), usize> = HashMap::new();
+    for (unit, fault) in faults {
+        let keeps_order = projections.get(unit.projection).is_some_and(|projection| projection.keeps_order());
+        let change = batch.deliveries[unit.delivery].change.as_ref().ok();
+        match change.filter(|_| keeps_order).and_then(|change| change.digest().ok()) {
+            None => chains.push(vec![(unit, fault)]),
+            Some(key) => {
+                let place = *places.entry((unit.projection, key)).or_insert(chains.len());
+                if place == chains.len() {
+                    chains.push(Vec::new());
+                }
+                chains[place].push((unit, fault));
+            }
+        }
+    }
+    chains
 }
 
 /// What became of the units so far: only faults are kept one by one.
@@ -147,8 +220,13 @@ impl Outcomes {
     }
 }
 
-/// Projects every change; what can never be projected is an outcome already.
-fn plan(batch: &Batch, projections: &[Arc<dyn Projection>], outcomes: &mut Outcomes) -> Plan {
+/// Projects every change; what can never be projected, or has to wait, is an outcome already.
+fn plan(
+    batch: &Batch,
+    projections: &[Arc<dyn Projection>],
+    order: &mut Order,
+    outcomes: &mut Outcomes,
+) -> Plan {
     let mut planner = Planner::default();
     for (place, delivery) in batch.deliveries.iter().enumerate() {
         let change = match &delivery.change {
@@ -162,13 +240,34 @@ fn plan(batch: &Batch, projections: &[Arc<dyn Projection>], outcomes: &mut Outco
         };
         for (number, projection) in projections.iter().enumerate() {
             let unit = Unit { delivery: place, projection: number };
-            match projection.project(change) {
+            match project(&**projection, number, change, order) {
                 Ok(effects) => effects.into_iter().for_each(|effect| planner.add(unit, effect)),
-                Err(reject) => outcomes.add(unit, Ended::Failed(rejected(projection.name(), &reject))),
+                Err(fault) => outcomes.add(unit, Ended::Failed(fault)),
             }
         }
     }
     planner.finish()
+}
+
+/// The effects of one change, or why there are none: it is rejected, or has to wait behind one that was.
+fn project(
+    projection: &dyn Projection,
+    number: usize,
+    change: &Change,
+    order: &mut Order,
+) -> Result<Effects, Fault> {
+    let effects = projection.project(change).map_err(|reject| rejected(projection.name(), &reject));
+    let concerned = effects.as_ref().map_or(true, |effects| !effects.is_empty());
+    if let Ok(key) = change.digest()
+        && projection.keeps_order()
+        && concerned
+    {
+        order.admit(number, key, &change.version)?;
+        if let Err(fault) = &effects {
+            order.stop(number, key, &change.version, fault);
+        }
+    }
+    effects
 }
 
 fn rejected(projection: &ProjectionName, reject: &Reject) -> Fault {

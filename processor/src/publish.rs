@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::apply::{Broken, Ended, Tally};
 use crate::clock::Deadline;
 use crate::lanes::{Outbox, PlannedEvent, Unit};
+use crate::order;
 use crate::outcome::{Applied, Fault, Verdict};
 use crate::retry::{RetryPolicy, Waits};
 use crate::sink::{Entry, MAX_ENTRIES, MAX_PUBLISH_BYTES, TopicSink};
@@ -105,7 +106,10 @@ impl Publisher<'_> {
         // Where the topic itself is at fault, every event for it would fail alike: the rest is given up by `run`.
         self.broken.note(topic, &fault);
         match fault.kind.verdict() {
-            Verdict::Letter => queue.take(Ended::Failed(fault), ended),
+            Verdict::Letter => {
+                queue.take(Ended::Failed(fault), ended);
+                queue.give_up(&order::held(), ended);
+            }
             Verdict::Unfinished => queue.give_up(&fault, ended),
             Verdict::Retry => match queue.waits.get_or_insert_with(|| self.retry.start()).next_wait() {
                 Some(wait) => queue.not_before = Instant::now() + wait,

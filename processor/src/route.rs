@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use millstream_projections::config::Config;
-use millstream_projections::{Projection, SourceName};
+use millstream_projections::{Projection, ProjectionName, SourceName};
 
 /// The projections of every source, in the order in which they were registered.
 #[derive(Default, Clone)]
@@ -16,6 +16,15 @@ impl Routes {
     /// Lets `projection` see the changes of `source`.
     pub fn add(&mut self, source: SourceName, projection: Arc<dyn Projection>) {
         self.by_source.entry(source).or_default().push(projection);
+    }
+
+    /// The routes of one projection alone; `None` if there is no such projection.
+    pub fn only(&self, projection: &ProjectionName) -> Option<Self> {
+        self.by_source.iter().find_map(|(source, projections)| {
+            let found = projections.iter().find(|other| other.name() == projection)?;
+            let by_source = HashMap::from([(source.clone(), vec![found.clone()])]);
+            Some(Self { by_source })
+        })
     }
 
     /// The projections that see the changes of a source; none for a source nobody reads.

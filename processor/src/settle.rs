@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use millstream_projections::{ProjectionName, SourceName};
+use millstream_projections::{Projection, ProjectionName, SourceName};
 
 use crate::clock::{Clock, Deadline};
+use crate::holds::{Holding, Holds};
 use crate::letters::{Attempt, Letter, LetterHead, LetterId, LetterState, LetterStore, Subject};
 use crate::outcome::{Fault, FaultKind, Verdict};
 use crate::retry::RetryPolicy;
@@ -26,6 +27,8 @@ pub enum Settled {
 pub struct Settler<'a> {
     /// Where letters are kept.
     pub letters: &'a dyn LetterStore,
+    /// Which keys wait behind letters.
+    pub holds: &'a dyn Holds,
     /// The time of day.
     pub clock: &'a dyn Clock,
     /// How often a letter is tried to be stored.
@@ -40,16 +43,25 @@ pub struct Settler<'a> {
 
 impl Settler<'_> {
     /// Decides and, where a letter is due, stores it. Only a store that said so makes a letter safe.
+    ///
+    /// In a projection that keeps an order the key is held first: were it the other way round, a crash in between would
+    /// leave a letter that nothing waits behind.
     pub async fn settle(
         &self,
         source: &SourceName,
         delivery: &Delivery,
-        projection: Option<&ProjectionName>,
+        projection: Option<&dyn Projection>,
         fault: Fault,
     ) -> Settled {
         if !self.is_due(delivery, &fault) {
             return Settled::Unfinished(fault);
         }
+        if let Some(projection) = projection
+            && let Err(unfinished) = self.hold(delivery, projection, &fault).await
+        {
+            return Settled::Unfinished(unfinished);
+        }
+        let projection = projection.map(|projection| projection.name());
         let letter = self.letter(source, delivery, projection, &fault);
         let stored = self.retry.run(self.deadline, "store a letter", || self.letters.store(&letter)).await;
         let id = letter.head.id;
@@ -65,6 +77,26 @@ impl Settler<'_> {
             Err(lost) => {
                 tracing::error!(letter = %id, %source, cause = %lost, "dead letter not stored; its record is unfinished");
                 Settled::Unfinished(lost)
+            }
+        }
+    }
+
+    async fn hold(
+        &self,
+        delivery: &Delivery,
+        projection: &dyn Projection,
+        fault: &Fault,
+    ) -> Result<(), Fault> {
+        let Some(subject) = delivery.change.as_ref().ok().and_then(Subject::of) else { return Ok(()) };
+        if !projection.keeps_order() {
+            return Ok(());
+        }
+        let (name, behind) = (projection.name(), fault.kind == FaultKind::Held);
+        let hold = || self.holds.hold(name, subject.digest, &subject.version, behind);
+        match self.retry.run(self.deadline, "hold a key", hold).await? {
+            Holding::Held => Ok(()),
+            Holding::LetGo => {
+                Err(Fault::new(FaultKind::Conflict, "the key was let go meanwhile: the change comes again"))
             }
         }
     }

@@ -10,6 +10,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use millstream_projections::config::{Config, ConfigErrors, LettersStore, SourceKind};
 
 use crate::clock::Clock;
+use crate::holds::LedgerHolds;
 use crate::ledger::Ledger;
 use crate::letters::LetterStore;
 use crate::letters::directory::DirectoryLetters;
@@ -118,6 +119,7 @@ pub fn pipeline(config: &Config, aws: &Aws, clock: Arc<dyn Clock>) -> Pipeline {
         rows: Arc::new(DynamoDbSink::new(aws.dynamodb(), ledger, clock.clone())),
         topics: Arc::new(SnsSink::new(aws.sns())),
         letters: letters(config, aws, clock.clone()),
+        holds: Arc::new(LedgerHolds::new(aws.dynamodb(), config.state.ledger_table().into())),
         clock,
         limits: Limits {
             concurrency: settings.concurrency.get(),

@@ -24,6 +24,12 @@ pub trait Projection: Send + Sync {
 
     /// What ought to be written for this change.
     fn project(&self, change: &Change) -> Result<Effects, Reject>;
+
+    /// Whether the changes of one key have to go out in their order, as events do: then later changes of a key wait
+    /// behind a letter of it. Rows need no order, since their guards know which change is newer.
+    fn keeps_order(&self) -> bool {
+        false
+    }
 }
 
 /// Why a record can never be projected. Its text reaches the letter.

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt};
 
 use self::file::Damage;
-use super::{Letter, LetterFilter, LetterHead, LetterId, LetterStore, history};
+use super::{AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterStore, history};
 use crate::clock::Clock;
 use crate::outcome::{Fault, FaultKind};
 
@@ -60,6 +61,26 @@ impl LetterStore for DirectoryLetters {
     fn load<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<Letter>, Fault>> {
         let id = id.clone();
         self.blocking(move |path| read_letter(path, &id)).boxed()
+    }
+
+    fn close<'a>(&'a self, _id: &'a LetterId, _closing: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>> {
+        std::future::ready(Err(Fault::new(FaultKind::Misconfigured, "close is being written"))).boxed()
+    }
+
+    fn edit<'a>(&'a self, _id: &'a LetterId, _seen: u32, _record: &'a Bytes) -> BoxFuture<'a, Result<bool, Fault>> {
+        std::future::ready(Err(Fault::new(FaultKind::Misconfigured, "edit is being written"))).boxed()
+    }
+
+    fn original<'a>(&'a self, _id: &'a LetterId) -> BoxFuture<'a, Result<Option<Bytes>, Fault>> {
+        std::future::ready(Err(Fault::new(FaultKind::Misconfigured, "original is being written"))).boxed()
+    }
+
+    fn audit<'a>(&'a self, _entry: &'a AuditEntry) -> BoxFuture<'a, Result<(), Fault>> {
+        std::future::ready(Err(Fault::new(FaultKind::Misconfigured, "audit is being written"))).boxed()
+    }
+
+    fn trail(&self) -> BoxStream<'_, Result<AuditEntry, Fault>> {
+        stream::empty().boxed()
     }
 }
 

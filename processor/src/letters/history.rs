@@ -27,9 +27,9 @@ pub(super) fn bounded(attempt: &Attempt) -> Attempt {
 /// Adds an attempt to a history, and drops what no longer fits.
 pub(super) fn push(attempts: &mut Vec<Attempt>, attempt: &Attempt) {
     while attempts.len() >= MAX_ATTEMPTS {
-        attempts.remove(OLDEST_LATER);
+        let dropped = attempts.remove(OLDEST_LATER);
         if let Some(first) = attempts.first_mut() {
-            first.skipped += 1;
+            first.skipped += u64::from(dropped.is_failure());
         }
     }
     attempts.push(bounded(attempt));

@@ -1,6 +1,7 @@
 //! Dead letters: what could not be written, kept whole until someone mends the cause.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -10,13 +11,27 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::outcome::{Fault, FaultKind};
+use crate::retry::RetryPolicy;
 
+/// The trail of what operators did, in one of our own tables.
+pub mod audit;
 /// Letters as JSON files in a directory.
 pub mod directory;
 /// How much of its past a letter remembers.
 mod history;
+/// Letters in an SQS queue.
+pub mod queue;
 /// Letters in a DynamoDB table.
 pub mod table;
+
+/// How long a list or a person waits for a store that is throttled or away: the first wait, the longest, all together.
+const READ_RETRY: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_secs(2), Duration::from_secs(20)];
+
+fn reads() -> RetryPolicy {
+    let [initial, max, elapsed] = READ_RETRY;
+    RetryPolicy::new(initial, max, elapsed)
+}
 
 /// Names a letter: the same change that fails in the same projection has the same id, however often it fails.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -89,7 +104,8 @@ pub struct LetterHead {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub version: Option<String>,
     /// The attempts, first one first; only ever added to. The first and the latest 50 are kept, the rest is counted
-    /// in [`Attempt::skipped`] of the first.
+    /// in [`Attempt::skipped`] of the first. A closing that did not last, since the letter was stored again, stands
+    /// among them as [`Attempt::of_closing`] gives it.
     pub attempts: Vec<Attempt>,
     /// How often its record was edited.
     #[serde(default)]
@@ -107,7 +123,7 @@ impl LetterHead {
 
     /// How often it failed, those attempts included that are no longer kept.
     pub fn tries(&self) -> u64 {
-        self.attempts.iter().map(|attempt| 1 + attempt.skipped).sum()
+        self.attempts.iter().map(|attempt| u64::from(attempt.is_failure()) + attempt.skipped).sum()
     }
 
     /// When it first failed, in seconds since 1970.
@@ -219,6 +235,17 @@ impl Attempt {
     pub fn new(at: u64, fault: &Fault) -> Self {
         Self { at, fault: fault.kind.as_str().to_owned(), causes: fault.causes.clone(), skipped: 0 }
     }
+
+    /// What the history keeps of a closing when the letter is stored again: the state in the place of the fault.
+    pub fn of_closing(closing: &Closing) -> Self {
+        let causes = vec![closing.reason.clone(), format!("by {}", closing.by)];
+        Self { at: closing.at, fault: closing.state.as_str().to_owned(), causes, skipped: 0 }
+    }
+
+    /// Whether it failed; else it is a closing that did not last.
+    pub fn is_failure(&self) -> bool {
+        LetterState::from_text(&self.fault).is_none_or(LetterState::waits)
+    }
 }
 
 /// Which change a letter is about, as far as that is known.
@@ -238,8 +265,10 @@ pub struct Subject {
 /// record's legal size. Storing the same letter again adds its attempt to the history, and loses nothing of it, and
 /// changes nothing else; two workers that store the same letter at once both succeed. A future that is dropped before
 /// it ends may or may not have stored the letter, but never a part that reads as a whole. `Err` means that the letter
-/// may be lost, so the change stays unfinished. `store` does not try again by itself: its caller knows the deadline.
-/// `list` and `load` do, since their caller cannot take up a list where it broke off.
+/// may be lost, so the change stays unfinished. A letter that waits keeps its state when it is stored again: what is
+/// held stays held, and what is open is never held. What writes does not try again by itself: its caller knows the
+/// deadline. After a fault nobody knows whether it was done. What reads does try again, since its caller cannot take
+/// up a list where it broke off.
 pub trait LetterStore: Send + Sync {
     /// Stores a letter whose head has exactly the one new attempt.
     fn store<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<(), Fault>>;
@@ -255,7 +284,8 @@ pub trait LetterStore: Send + Sync {
     /// Closes a letter that waits. `Ok(false)`: it does not wait any more, or is not there; nothing was changed. Of two
     /// operators that close one letter at once, one gets `true`. A closed letter is kept, with its record, until it
     /// expires; a store that cannot keep it says so in its docs. A letter that is stored again after it was closed
-    /// waits again.
+    /// waits again, in the state it is stored with; how it was closed becomes a line of its history. Neither `close`
+    /// nor `edit` lets a letter live longer: one that outlives a tombstone could bring a removed row back.
     fn close<'a>(&'a self, id: &'a LetterId, closing: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>>;
 
     /// Puts another record in the place of a waiting letter's. The first original is kept, and `edited` is counted up.
@@ -274,7 +304,8 @@ pub trait LetterStore: Send + Sync {
     /// Adds a line to the trail of what operators did. It is only ever added to.
     fn audit<'a>(&'a self, entry: &'a AuditEntry) -> BoxFuture<'a, Result<(), Fault>>;
 
-    /// The trail, oldest first, read as it is needed.
+    /// The trail, oldest first, read as it is needed. A line that cannot be read is an `Err` that names its place, and
+    /// the rest goes on.
     fn trail(&self) -> BoxStream<'_, Result<AuditEntry, Fault>>;
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use millstream_projections::effect::{Publish, Write};
+use millstream_projections::effect::{Publish, Target, Write};
 use millstream_projections::item::Key;
 use millstream_projections::version::KeyDigest;
-use millstream_projections::{Guard, ProjectionName};
+use millstream_projections::{Guard, Item, ProjectionName};
 
 use crate::outcome::{Applied, Fault};
 
@@ -61,6 +61,21 @@ pub trait RowSink: Send + Sync {
         key: &'a Key,
         from: Option<Key>,
     ) -> BoxFuture<'a, Result<Page, Fault>>;
+}
+
+/// Reads rows as they stand, for plans: what a write would meet. It changes nothing, and does not try again by itself.
+pub trait RowReader: Send + Sync {
+    /// The row of that primary key, with every write that ended before it was asked for.
+    fn current<'a>(&'a self, table: &'a Arc<str>, key: &'a Key)
+    -> BoxFuture<'a, Result<Option<Item>, Fault>>;
+
+    /// Up to which version the ledger remembers that a projection removed a row of a source item.
+    fn tombstone<'a>(
+        &'a self,
+        projection: &'a ProjectionName,
+        guard: &'a Guard,
+        row: &'a Target,
+    ) -> BoxFuture<'a, Result<Option<String>, Fault>>;
 }
 
 /// The most entries of one PublishBatch.

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use millstream_projections::{Change, SourceName};
 
+/// What an event source mapping leaves behind when it gives up.
+pub mod failure;
 /// Events that AWS Lambda hands over: of a stream, a queue or a topic.
 pub mod lambda_event;
 /// One message that tells of a change, with or without the envelope of SNS.

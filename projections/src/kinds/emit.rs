@@ -38,6 +38,10 @@ impl Projection for Emit {
         let target = Target::Topic { topic: self.topic.clone() };
         Ok(vec![Effect { target, guard, write: Write::Publish(publish) }])
     }
+
+    fn keeps_order(&self) -> bool {
+        true
+    }
 }
 
 /// What subscribers are told: leaving the projection is a removal to them, entering it an insertion.

@@ -6,11 +6,11 @@ use crate::setup::table::Definition;
 /// Heads of one projection, oldest first.
 pub(super) const BY_PROJECTION: &str = "by-projection";
 /// Heads of one source item, in the order of its changes.
-const BY_KEY: &str = "by-key";
-/// Heads that wait, oldest first.
+pub(super) const BY_KEY: &str = "by-key";
+/// Heads in one state, oldest first.
 pub(super) const BY_STATE: &str = "by-state";
 
-/// Only heads have the attributes of the indexes, so chunks of records are in none of them.
+/// Only heads have the attributes of the indexes: chunks of records and the audit trail are in none of them.
 pub(crate) const DEFINITION: Definition = Definition {
     key: (ID, Some(PART)),
     indexes: &[

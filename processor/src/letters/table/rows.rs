@@ -6,7 +6,7 @@ use std::fmt::Write;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
 
-use crate::letters::{Attempt, Letter, LetterHead, LetterId, history};
+use crate::letters::{Attempt, Closing, Letter, LetterHead, LetterId, LetterState, history};
 
 /// One row.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -27,22 +27,32 @@ pub(super) const FIRST_AT: &str = "firstAt";
 pub(super) const BYTES: &str = "bytes";
 /// The `part` of a head.
 pub(super) const HEAD: u32 = 0;
-/// The attributes of a head that say where its record is, as a projection expression.
-pub(super) const PLACE_ATTRIBUTES: &str = "recordId, recordParts, recordSize";
-
+/// Where the letter stands.
+pub(super) const STATE: &str = "state";
 /// The bytes of one chunk: below the 400 KB of an item, with room for its names.
 pub(super) const CHUNK: usize = 350 * 1024;
 /// The longest text that an index takes as a range key. Only a declared version can be longer; the record has it whole.
 const MAX_RANGE_KEY: usize = 1024;
 
-const RECORD_ID: &str = "recordId";
-const RECORD_PARTS: &str = "recordParts";
-const RECORD_SIZE: &str = "recordSize";
+/// The attributes of a head that say where a record of it is.
+pub(super) struct PlaceNames {
+    id: &'static str,
+    parts: &'static str,
+    size: &'static str,
+}
+
+/// The record as it is to be replayed.
+const RECORD: PlaceNames = PlaceNames { id: "recordId", parts: "recordParts", size: "recordSize" };
+/// The record as it was before its first edit.
+const ORIGINAL: PlaceNames = PlaceNames { id: "originalId", parts: "originalParts", size: "originalSize" };
+
+const CLOSING: &str = "closing";
+const EDITED: &str = "edited";
 const KEY: &str = "key";
 const VERSION: &str = "version";
 
 /// Where a record is, and what it has to be.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RecordPlace {
     /// The `id` of its chunks.
     pub(super) id: String,
@@ -65,67 +75,214 @@ impl RecordPlace {
     }
 
     /// The place that a head names.
-    pub(super) fn of_row(row: &Item) -> Option<Self> {
+    fn of_row(row: &Item, names: &PlaceNames) -> Option<Self> {
         Some(Self {
-            id: row.get(RECORD_ID)?.as_s().ok()?.clone(),
-            parts: read_number(row, RECORD_PARTS)?.try_into().ok()?,
-            size: read_number(row, RECORD_SIZE)?.try_into().ok()?,
+            id: row.get(names.id)?.as_s().ok()?.clone(),
+            parts: read_number(row, names.parts)?.try_into().ok()?,
+            size: read_number(row, names.size)?.try_into().ok()?,
         })
     }
 }
 
-/// The one update that makes a head, or adds an attempt to it.
+/// What a head says beside its history: enough to decide what may be done to it.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) state: LetterState,
+    /// As it stands there, so that a condition can ask for it.
+    pub(super) closing: Option<AttributeValue>,
+    pub(super) edited: u32,
+    pub(super) expires: u64,
+    /// None in a damaged head.
+    pub(super) record: Option<RecordPlace>,
+    pub(super) original: Option<RecordPlace>,
+}
+
+impl Standing {
+    /// The attributes that it is read from.
+    pub(super) const ATTRIBUTES: [&str; 10] = [
+        STATE,
+        CLOSING,
+        EDITED,
+        EXPIRES,
+        RECORD.id,
+        RECORD.parts,
+        RECORD.size,
+        ORIGINAL.id,
+        ORIGINAL.parts,
+        ORIGINAL.size,
+    ];
+
+    /// Reads it; `None` if the row has no state.
+    pub(super) fn of_row(row: &Item) -> Option<Self> {
+        Some(Self {
+            state: LetterState::from_text(row.get(STATE)?.as_s().ok()?)?,
+            closing: row.get(CLOSING).cloned(),
+            edited: read_number(row, EDITED).and_then(|edited| edited.try_into().ok()).unwrap_or_default(),
+            expires: read_number(row, EXPIRES).unwrap_or_default(),
+            record: RecordPlace::of_row(row, &RECORD),
+            original: RecordPlace::of_row(row, &ORIGINAL),
+        })
+    }
+}
+
+/// One update of a head, under a condition.
+#[derive(Default)]
 pub(super) struct HeadUpdate {
-    pub(super) expression: String,
-    pub(super) condition: String,
+    pub(super) set: Vec<String>,
+    pub(super) remove: Vec<String>,
+    pub(super) conditions: Vec<String>,
     pub(super) names: HashMap<String, String>,
     pub(super) values: Item,
 }
 
-/// The update that stores a letter. Without a `place` the head keeps the record it has.
-pub(super) fn head_update(
+/// The update that stores a letter over what was found, which must still be so. Without a `place` the head keeps the
+/// record it has.
+pub(super) fn store(
     letter: &Letter,
+    found: Option<&Standing>,
     place: Option<&RecordPlace>,
     expires: u64,
 ) -> Result<HeadUpdate, String> {
-    let attempts: Vec<Attempt> = letter.head.attempts.iter().map(history::bounded).collect();
+    let mut update = HeadUpdate::default();
+    let closed = found.filter(|found| !found.state.waits());
+    let past = closed.and_then(|closed| closed.closing.clone());
+    // A closing that nobody can read is nothing that a history could keep.
+    let past = past.and_then(|closing| serde_dynamo::from_attribute_value::<_, Closing>(closing).ok());
+    let past = past.as_ref().map(Attempt::of_closing);
+    let attempts: Vec<Attempt> = past.iter().chain(&letter.head.attempts).map(history::bounded).collect();
+    let most = history::MAX_ATTEMPTS.saturating_sub(attempts.len());
+    let attempts = serde_dynamo::to_attribute_value(attempts).map_err(|error| error.to_string())?;
+    update.value("nothing", AttributeValue::L(Vec::new()));
+    update.value(ATTEMPTS, attempts);
+    update.name(ATTEMPTS);
+    update.set.push("#attempts = list_append(if_not_exists(#attempts, :nothing), :attempts)".to_owned());
+    update.put(EXPIRES, number(expires));
+    match found {
+        None => update.conditions.push("attribute_not_exists(#attempts)".to_owned()),
+        Some(found) => {
+            update.value("most", number(most as u64));
+            update.conditions.push("size(#attempts) <= :most".to_owned());
+            update.stands_as(found);
+        }
+    }
     let mut row = lasting_attributes(&letter.head)?;
     row.insert(FIRST_AT.to_owned(), number(letter.head.first_at()));
-    let mut update = HeadUpdate {
-        expression:
-            "SET #attempts = list_append(if_not_exists(#attempts, :nothing), :attempts), #expires = :expires"
-                .to_owned(),
-        condition: "attribute_not_exists(#attempts) OR size(#attempts) < :max".to_owned(),
-        names: HashMap::new(),
-        values: HashMap::new(),
-    };
-    update.name(ATTEMPTS);
-    update.name(EXPIRES);
-    update.value("nothing", AttributeValue::L(Vec::new()));
-    update.value("attempts", serde_dynamo::to_attribute_value(attempts).map_err(|error| error.to_string())?);
-    update.value("expires", number(expires));
-    update.value("max", number(history::MAX_ATTEMPTS as u64));
+    if closed.is_some() {
+        row.remove(STATE);
+        update.put(STATE, AttributeValue::S(letter.head.state.as_str().to_owned()));
+        update.name(CLOSING);
+        update.remove.push("#closing".to_owned());
+    }
     for (name, value) in row {
-        let _ = write!(update.expression, ", #{name} = if_not_exists(#{name}, :{name})");
         update.name(&name);
         update.value(&name, value);
+        update.set.push(format!("#{name} = if_not_exists(#{name}, :{name})"));
     }
     if let Some(place) = place {
-        let attributes = [
-            (RECORD_ID, AttributeValue::S(place.id.clone())),
-            (RECORD_PARTS, number(place.parts.into())),
-            (RECORD_SIZE, number(place.size as u64)),
-        ];
-        for (name, value) in attributes {
-            let _ = write!(update.expression, ", #{name} = :{name}");
-            update.name(name);
-            update.value(name, value);
-        }
+        update.place(&RECORD, place);
     }
     Ok(update)
 }
 
+/// The update that closes a letter that waits and has not expired.
+pub(super) fn close(closing: &Closing, now: u64) -> Result<HeadUpdate, String> {
+    let mut update = HeadUpdate::default();
+    update.put(STATE, AttributeValue::S(closing.state.as_str().to_owned()));
+    update.put(CLOSING, serde_dynamo::to_attribute_value(closing).map_err(|error| error.to_string())?);
+    update.waits();
+    update.name(EXPIRES);
+    update.value("now", number(now));
+    update.conditions.push("#expires > :now".to_owned());
+    Ok(update)
+}
+
+/// The update that puts another record in the place of the one that was found.
+pub(super) fn edit(found: &Standing, was: &RecordPlace, place: &RecordPlace) -> HeadUpdate {
+    let mut update = HeadUpdate::default();
+    update.stands_as(found);
+    // The chunks of the new record outlive the head as it was found. Who stores the letter again meanwhile lets the
+    // head live longer, and only the chunks that it found.
+    update.name(EXPIRES);
+    update.value("was_expires", number(found.expires));
+    update.conditions.push("#expires = :was_expires".to_owned());
+    update.put(EDITED, number(u64::from(found.edited) + 1));
+    update.place(&RECORD, place);
+    if found.original.is_none() {
+        update.place(&ORIGINAL, was);
+    }
+    update
+}
+
 impl HeadUpdate {
+    /// The update expression.
+    pub(super) fn expression(&self) -> String {
+        let mut expression = format!("SET {}", self.set.join(", "));
+        if !self.remove.is_empty() {
+            let _ = write!(expression, " REMOVE {}", self.remove.join(", "));
+        }
+        expression
+    }
+
+    /// The condition expression.
+    pub(super) fn condition(&self) -> String {
+        self.conditions.join(" AND ")
+    }
+
+    fn put(&mut self, name: &str, value: AttributeValue) {
+        self.name(name);
+        self.value(name, value);
+        self.set.push(format!("#{name} = :{name}"));
+    }
+
+    fn place(&mut self, names: &PlaceNames, place: &RecordPlace) {
+        self.put(names.id, AttributeValue::S(place.id.clone()));
+        self.put(names.parts, number(place.parts.into()));
+        self.put(names.size, number(place.size as u64));
+    }
+
+    /// Only a letter that waits. A head that is not there does not.
+    fn waits(&mut self) {
+        self.name(STATE);
+        let states: Vec<String> = LetterState::ALL.into_iter().filter(|state| state.waits()).map(|state| {
+            self.value(state.as_str(), AttributeValue::S(state.as_str().to_owned()));
+            format!(":{}", state.as_str())
+        }).collect();
+        self.conditions.push(format!("#state IN ({})", states.join(", ")));
+    }
+
+    /// Only while nobody closed, opened or edited it since it was read.
+    fn stands_as(&mut self, found: &Standing) {
+        let record = found.record.as_ref().map(|place| AttributeValue::S(place.id.clone()));
+        let edited = (found.edited > 0).then(|| number(found.edited.into()));
+        let wanted = [
+            (STATE, Some(AttributeValue::S(found.state.as_str().to_owned()))),
+            (CLOSING, found.closing.clone()),
+            (RECORD.id, record),
+        ];
+        for (name, value) in wanted {
+            self.name(name);
+            match value {
+                None => self.conditions.push(format!("attribute_not_exists(#{name})")),
+                Some(value) => {
+                    self.value(&format!("was_{name}"), value);
+                    self.conditions.push(format!("#{name} = :was_{name}"));
+                }
+            }
+        }
+        self.name(EDITED);
+        match edited {
+            // A head from before letters could be edited has no count.
+            None => {
+                self.value("was_edited", number(0));
+                self.conditions.push("(attribute_not_exists(#edited) OR #edited = :was_edited)".to_owned());
+            }
+            Some(edited) => {
+                self.value("was_edited", edited);
+                self.conditions.push("#edited = :was_edited".to_owned());
+            }
+        }
+    }
+
     /// Every name goes by a placeholder: several of ours are words of the expression language.
     fn name(&mut self, name: &str) {
         self.names.insert(format!("#{name}"), name.to_owned());
@@ -143,6 +300,8 @@ fn lasting_attributes(head: &LetterHead) -> Result<BTreeMap<String, AttributeVal
     let mut row: BTreeMap<String, AttributeValue> = row.into_iter().collect();
     row.remove(ID);
     row.remove(ATTEMPTS);
+    // Only `close` closes.
+    row.remove(CLOSING);
     if let Some(AttributeValue::S(version)) = row.get_mut(VERSION) {
         version.truncate(version.floor_char_boundary(MAX_RANGE_KEY));
     }

@@ -2,6 +2,8 @@
 
 /// Sends requests and judges the answers.
 pub mod client;
+/// Reads rows as they stand.
+mod read;
 /// The conditions and updates of each write, made without I/O.
 pub mod request;
 /// What a table's primary key is made of, looked up once.

@@ -1,0 +1,93 @@
+//! The order of keys within one batch, for projections that keep one: what has to wait behind a letter.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use millstream_projections::{Change, KeyDigest, Projection, Version};
+
+use crate::clock::Deadline;
+use crate::holds::{Held, Holds};
+use crate::outcome::{Fault, FaultKind, Verdict};
+use crate::retry::RetryPolicy;
+use crate::source::Batch;
+
+/// What has to wait, as far as is known before the batch, and as the batch itself shows.
+#[derive(Debug, Default)]
+pub(crate) struct Order {
+    /// By projection: why its held keys are not known.
+    unknown: HashMap<usize, Fault>,
+    held: HashMap<(usize, KeyDigest), Held>,
+    /// Keys of which this batch brought a change that could not be projected: since which version, and what that means
+    /// for every later one.
+    stopped: HashMap<(usize, KeyDigest), (Version, Fault)>,
+}
+
+impl Order {
+    /// Reads which keys of the batch are held: one request a projection that keeps an order, and one a held key.
+    pub(crate) async fn read(
+        holds: &dyn Holds,
+        retry: &RetryPolicy,
+        deadline: Deadline,
+        batch: &Batch,
+        projections: &[Arc<dyn Projection>],
+    ) -> Self {
+        let mut order = Self::default();
+        for (number, projection) in projections.iter().enumerate().filter(|(_, it)| it.keeps_order()) {
+            let read = async {
+                let name = projection.name();
+                let keys = retry.run(deadline, "read held keys", || holds.keys(name)).await?;
+                let present: HashSet<KeyDigest> = if keys.is_empty() { keys } else { present(batch, &keys) };
+                for key in present {
+                    if let Some(held) =
+                        retry.run(deadline, "read a held key", || holds.look(name, key)).await?
+                    {
+                        order.held.insert((number, key), held);
+                    }
+                }
+                Ok(())
+            };
+            if let Err(fault) = read.await {
+                order.unknown.insert(number, fault);
+            }
+        }
+        order
+    }
+
+    /// Whether a change may be tried now; else why it has to wait.
+    pub(crate) fn admit(&self, projection: usize, key: KeyDigest, version: &Version) -> Result<(), Fault> {
+        if let Some(fault) = self.unknown.get(&projection) {
+            return Err(fault.clone());
+        }
+        if self.held.get(&(projection, key)).is_some_and(|held| *version > held.first) {
+            return Err(held());
+        }
+        match self.stopped.get(&(projection, key)) {
+            Some((since, fault)) if version > since => Err(fault.clone()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Lets everything later of the key wait: behind a letter, or with it if it comes again.
+    pub(crate) fn stop(&mut self, projection: usize, key: KeyDigest, version: &Version, fault: &Fault) {
+        let later = match fault.kind.verdict() {
+            Verdict::Letter => held(),
+            Verdict::Retry | Verdict::Unfinished => fault.clone(),
+        };
+        self.stopped.entry((projection, key)).or_insert_with(|| (version.clone(), later));
+    }
+
+    /// Whether the change is the one whose letter the key was held for.
+    pub(crate) fn is_first_held(&self, projection: usize, key: KeyDigest, version: &Version) -> bool {
+        self.held.get(&(projection, key)).is_some_and(|held| *version == held.first)
+    }
+}
+
+/// Why a change waits that has nothing wrong with it.
+pub(crate) fn held() -> Fault {
+    Fault::new(FaultKind::Held, "an earlier change of this key is a letter: this one waits behind it")
+}
+
+fn present(batch: &Batch, keys: &HashSet<KeyDigest>) -> HashSet<KeyDigest> {
+    let changes = batch.deliveries.iter().filter_map(|delivery| delivery.change.as_ref().ok());
+    changes.filter_map(|change: &Change| change.digest().ok()).filter(|key| keys.contains(key)).collect()
+}
