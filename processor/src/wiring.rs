@@ -13,7 +13,9 @@ use crate::clock::Clock;
 use crate::holds::LedgerHolds;
 use crate::ledger::Ledger;
 use crate::letters::LetterStore;
+use crate::letters::audit::AuditTable;
 use crate::letters::directory::DirectoryLetters;
+use crate::letters::queue::{Patience, QueueLetters};
 use crate::letters::table::TableLetters;
 use crate::pipeline::{Limits, Pipeline};
 use crate::retry::RetryPolicy;
@@ -108,6 +110,11 @@ impl Aws {
     pub fn sns(&self) -> aws_sdk_sns::Client {
         aws_sdk_sns::Client::new(&self.config)
     }
+
+    /// An SQS client.
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(&self.config)
+    }
 }
 
 /// The pipeline that a config describes. Makes no request.
@@ -139,18 +146,22 @@ pub fn letters(config: &Config, aws: &Aws, clock: Arc<dyn Clock>) -> Arc<dyn Let
             config.letters.keep,
             clock,
         )),
+        LettersStore::Queue(url) => {
+            let trail = AuditTable::in_ledger(aws.dynamodb(), config.state.ledger_table().into());
+            Arc::new(QueueLetters::new(aws.sqs(), url.clone(), Patience::default(), trail))
+        }
         LettersStore::Directory(path) => Arc::new(DirectoryLetters::new(path.clone(), clock)),
     }
 }
 
-/// The letter store that a config names, connected only if it is a table.
+/// The letter store that a config names, connected only if it is not a directory.
 pub async fn open_letters(
     config: &Config,
     endpoint: Option<&str>,
     clock: Arc<dyn Clock>,
 ) -> Arc<dyn LetterStore> {
     match &config.letters.store {
-        LettersStore::Table => letters(config, &Aws::connect(endpoint).await, clock),
+        LettersStore::Table | LettersStore::Queue(_) => letters(config, &Aws::connect(endpoint).await, clock),
         LettersStore::Directory(path) => Arc::new(DirectoryLetters::new(path.clone(), clock)),
     }
 }

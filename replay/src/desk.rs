@@ -7,7 +7,9 @@ use millstream_processor::letters::{AuditEntry, Closing, LetterHead, LetterId, L
 use millstream_processor::outcome::Fault;
 use millstream_processor::pipeline::Pipeline;
 use millstream_processor::sink::RowReader;
-use millstream_projections::{Projection, ProjectionName, SourceName};
+use millstream_projections::{KeyDigest, Projection, ProjectionName, SourceName};
+
+use crate::keys::OrderedKey;
 
 /// What every command works with.
 #[derive(Clone)]
@@ -106,9 +108,18 @@ impl Desk {
     }
 }
 
-/// The projection of a letter, if it keeps the order of its keys.
-pub(crate) fn ordered(route: &Route, head: &LetterHead) -> Option<ProjectionName> {
-    head.projection.as_ref()?;
+/// The projection that a letter of one projection goes through, if it keeps the order of its keys.
+pub(crate) fn ordered(route: &Route) -> Option<ProjectionName> {
     let projection = route.projections().first()?;
     projection.keeps_order().then(|| projection.name().clone())
+}
+
+/// The key of a letter whose projection keeps an order.
+pub(crate) fn ordered_key(route: &Route, head: &LetterHead) -> Option<OrderedKey> {
+    head.projection.as_ref()?;
+    Some(OrderedKey {
+        source: SourceName::new(&head.source).ok()?,
+        projection: ordered(route)?,
+        digest: KeyDigest::from_text(head.digest.as_deref()?)?,
+    })
 }

@@ -2,10 +2,8 @@
 
 use millstream_processor::letters::{LetterId, LetterState};
 use millstream_processor::outcome::Fault;
-use millstream_projections::{KeyDigest, SourceName};
 
-use crate::desk::{Desk, ordered};
-use crate::keys::OrderedKey;
+use crate::desk::{Desk, ordered_key};
 
 /// What became of a letter that was to be discarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +26,7 @@ pub async fn discard(desk: &Desk, id: &LetterId, reason: &str) -> Result<Discard
     }
     desk.note("discard", Some(id), reason).await?;
     let route = desk.route(&head.source, head.projection.as_deref());
-    let source = SourceName::new(&head.source).ok();
-    let digest = head.digest.as_deref().and_then(KeyDigest::from_text);
-    if let (Some(projection), Some(source), Some(digest)) = (ordered(&route, &head), source, digest) {
-        let key = OrderedKey { source, projection, digest };
+    if let Some(key) = ordered_key(&route, &head) {
         let waiting = desk.waiting(&key).await?;
         if waiting.iter().all(|other| other.id == *id) {
             desk.let_go(&key, None).await?;

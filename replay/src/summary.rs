@@ -184,6 +184,8 @@ mod tests {
             digest: Some((number % 2).to_string()),
             version: None,
             attempts: vec![Attempt::new(at, &Fault::new(FaultKind::Rejected, cause))],
+            edited: 0,
+            closing: None,
         }
     }
 

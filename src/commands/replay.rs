@@ -1,4 +1,4 @@
-//! `millstream replay`: what the dead letters say. Exit codes: 0 done, 1 failed, 2 wrong usage or config.
+//! `millstream replay`: what the dead letters say, and how they are mended. Exit codes: 0 done, 1 failed, 2 wrong usage or config.
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -6,26 +6,45 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use millstream_processor::clock::SystemClock;
 use millstream_processor::letters::LetterStore;
 use millstream_processor::outcome::Fault;
-use millstream_processor::wiring;
+use millstream_replay::desk::Desk;
 
+use self::apply::ApplyArgs;
+use self::discard::DiscardArgs;
+use self::edit::EditArgs;
+use self::export::ExportArgs;
+use self::import::ImportArgs;
 use self::list::ListArgs;
+use self::log::LogArgs;
+use self::plan::PlanArgs;
 use self::show::ShowArgs;
 
+mod apply;
+mod ask;
+mod discard;
+mod edit;
+mod export;
+mod filter;
+mod import;
 mod list;
+mod log;
+mod plan;
 mod show;
+mod wire;
 
-/// Looks into the dead letters: what could not be written, and why.
+/// Looks into the dead letters, and replays them: what could not be written, and why.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// The config file; without it, what MILLSTREAM_CONFIG names, or millstream.toml
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Another DynamoDB than that of the environment's AWS account
+    /// Another AWS endpoint than that of the environment's account, for all services
     #[arg(long, global = true, value_name = "URL")]
     endpoint: Option<String>,
+    /// Who you are, for the audit trail, beside your name on this machine
+    #[arg(long = "as", global = true, value_name = "TEXT")]
+    identity: Option<String>,
     #[command(subcommand)]
     command: ReplayCommand,
 }
@@ -34,15 +53,44 @@ pub(crate) struct ReplayArgs {
 enum ReplayCommand {
     /// Lists the letters, grouped by what went wrong
     List(ListArgs),
-    /// Shows one letter: the fault, the attempts, the old image beside the new one
+    /// Shows one letter: the fault, the attempts, the old image beside the new one, and what would be written now
     Show(ShowArgs),
+    /// Tells what a replay would do now, letter by letter, without a write
+    Plan(PlanArgs),
+    /// Replays letters: through today's config, under the same guards, in the order of their keys
+    Apply(ApplyArgs),
+    /// Decides that letters shall not be done; they are kept, marked
+    Discard(DiscardArgs),
+    /// Prints letters with their records, one JSON object a line
+    Export(ExportArgs),
+    /// Opens the record of a letter in $EDITOR; the original is kept
+    Edit(EditArgs),
+    /// Makes letters of what an event source mapping gave up on
+    Import(ImportArgs),
+    /// Prints what operators did
+    Log(LogArgs),
+}
+
+impl ReplayCommand {
+    /// Whether it needs more than the letters: today's pipeline, and the tables it writes to.
+    fn needs_desk(&self) -> bool {
+        match self {
+            Self::List(_) | Self::Export(_) | Self::Log(_) => false,
+            Self::Show(_)
+            | Self::Plan(_)
+            | Self::Apply(_)
+            | Self::Discard(_)
+            | Self::Edit(_)
+            | Self::Import(_) => true,
+        }
+    }
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: ReplayArgs) -> ExitCode {
     let mut out = BufWriter::new(io::stdout());
-    let done = match open(&args).await {
-        Ok((store, known)) => execute(&args.command, &*store, &known, &mut out).await,
+    let done = match wire::open(&args).await {
+        Ok(office) => execute(&args.command, &office, &mut out).await,
         Err(failure) => Err(failure),
     };
     // What was found is worth printing even when the rest failed.
@@ -60,27 +108,39 @@ fn told(what: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-async fn open(args: &ReplayArgs) -> Result<(Arc<dyn LetterStore>, Known), Failure> {
-    let named = || std::env::var_os(wiring::CONFIG_VARIABLE).map(PathBuf::from);
-    let path = args.config.clone().or_else(named).unwrap_or_else(|| wiring::CONFIG_FILE.into());
-    let config = wiring::load(&path).map_err(|error| Failure::Usage(error.to_string()))?;
-    let known = Known {
-        projections: config.projections.iter().map(|projection| projection.name.to_string()).collect(),
-        sources: config.sources.iter().map(|source| source.name.to_string()).collect(),
-    };
-    let store = wiring::open_letters(&config, args.endpoint.as_deref(), Arc::new(SystemClock)).await;
-    Ok((store, known))
-}
-
 async fn execute(
     command: &ReplayCommand,
-    store: &dyn LetterStore,
-    known: &Known,
+    office: &Office,
     out: &mut (dyn Write + Send),
 ) -> Result<(), Failure> {
     match command {
-        ReplayCommand::List(args) => list::run(args, store, known, out).await,
-        ReplayCommand::Show(args) => show::run(args, store, out).await,
+        ReplayCommand::List(args) => list::run(args, &*office.store, &office.known, out).await,
+        ReplayCommand::Show(args) => show::run(args, office, out).await,
+        ReplayCommand::Plan(args) => plan::run(args, office, out).await,
+        ReplayCommand::Apply(args) => apply::run(args, office, out).await,
+        ReplayCommand::Discard(args) => discard::run(args, office, out).await,
+        ReplayCommand::Export(args) => export::run(args, office, out).await,
+        ReplayCommand::Edit(args) => edit::run(args, office, out).await,
+        ReplayCommand::Import(args) => import::run(args, office, out).await,
+        ReplayCommand::Log(args) => log::run(args, &*office.store, out).await,
+    }
+}
+
+/// What the commands work with.
+struct Office {
+    store: Arc<dyn LetterStore>,
+    known: Known,
+    /// Where the command needs it.
+    desk: Option<wire::Wired>,
+}
+
+impl Office {
+    fn desk(&self) -> Result<&Desk, Failure> {
+        Ok(&self.wired()?.desk)
+    }
+
+    fn wired(&self) -> Result<&wire::Wired, Failure> {
+        self.desk.as_ref().ok_or_else(|| Failure::Failed("there is no pipeline to work with".to_owned()))
     }
 }
 
@@ -134,6 +194,12 @@ fn print_json(
 /// Words in backticks, separated by commas.
 fn quoted(words: &[String]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// A number with its noun.
+fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 #[cfg(test)]

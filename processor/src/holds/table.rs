@@ -30,12 +30,19 @@ const CHANGES: &str = "changes";
 pub struct LedgerHolds {
     client: Client,
     table: Arc<str>,
+    max_keys: u64,
+    max_changes: u64,
 }
 
 impl LedgerHolds {
     /// Held keys in `table`. Makes no request.
     pub fn new(client: Client, table: Arc<str>) -> Self {
-        Self { client, table }
+        Self { client, table, max_keys: MAX_KEYS, max_changes: MAX_CHANGES }
+    }
+
+    /// The same with other limits: how many keys of a projection can be held, and how many changes of a key.
+    pub fn with_limits(self, max_keys: u64, max_changes: u64) -> Self {
+        Self { max_keys: max_keys.min(MAX_KEYS), max_changes, ..self }
     }
 
     async fn row(&self, id: String) -> Result<Option<HashMap<String, AttributeValue>>, Fault> {
@@ -80,10 +87,11 @@ impl LedgerHolds {
             None if behind => Ok(Holding::LetGo),
             None => self.hold_anew(projection, key, version).await,
             Some(held) if *version <= held.last => Ok(Holding::Held),
-            Some(held) if held.changes >= MAX_CHANGES => Err(Fault::new(
+            Some(held) if held.changes >= self.max_changes => Err(Fault::new(
                 FaultKind::Misconfigured,
                 format!(
-                    "projection {projection}: {MAX_CHANGES} changes wait behind a letter of the key {key}; replay or discard it"
+                    "projection {projection}: {} changes wait behind a letter of the key {key}; replay or discard it",
+                    self.max_changes
                 ),
             )),
             Some(held) => self.prolong(projection, key, version, &held).await,
@@ -112,7 +120,7 @@ impl LedgerHolds {
             .condition_expression("attribute_not_exists(#keys) OR size(#keys) < :most")
             .expression_attribute_names("#keys", KEYS)
             .expression_attribute_values(":key", AttributeValue::Ss(vec![key.to_string()]))
-            .expression_attribute_values(":most", AttributeValue::N(MAX_KEYS.to_string()))
+            .expression_attribute_values(":most", AttributeValue::N(self.max_keys.to_string()))
             .build();
         let actions = [
             TransactWriteItem::builder().put(built(row)?).build(),

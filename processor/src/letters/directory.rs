@@ -9,21 +9,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 
-use self::file::Damage;
-use super::{AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterStore, history};
+use super::file::{self, Damage, Filed};
+use super::{Attempt, AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterStore, history};
 use crate::clock::Clock;
 use crate::outcome::{Fault, FaultKind};
 
-mod file;
+mod trail;
 
 /// Held by whoever writes, so that two processes both keep their attempts. Hidden names are no letters.
 const LOCK: &str = ".lock";
 /// What a letter's file is called behind its id.
 const EXTENSION: &str = ".json";
 
-/// Letters in a directory, which the first store makes. `<id>.json` is one letter.
+/// Letters in a directory, which the first store makes. `<id>.json` is one letter, `audit.jsonl` the trail of operators.
 ///
 /// The directory may be shared by processes of one machine, and over a network where file locks work. Lists come in
 /// the order of the files' modification times, which are set to the first attempt; copying the files loses that order
@@ -41,46 +41,75 @@ impl LetterStore for DirectoryLetters {
     }
 
     fn list<'a>(&'a self, filter: &'a LetterFilter) -> BoxStream<'a, Result<LetterHead, Fault>> {
-        let files = self.blocking(list).map(|found| {
-            let found = found.unwrap_or_else(|fault| vec![Err(fault)]);
-            stream::iter(found)
-        });
-        let heads = files.flatten_stream().filter_map(move |found| async move {
-            match found {
-                Err(fault) => Some(Err(fault)),
-                Ok(id) => self.blocking(move |path| read_head(path, &id)).await.transpose(),
-            }
-        });
-        let admitted = move |head: &Result<LetterHead, Fault>| {
+        let heads = self.heads().filter(move |head| {
             // A letter that cannot be read might be one that was asked for.
             std::future::ready(head.as_ref().map_or(true, |head| filter.admits(head)))
-        };
-        heads.filter(admitted).boxed()
+        });
+        match &filter.digest {
+            None => heads.boxed(),
+            // The letters of one source item are few, and their order is not that of the files.
+            Some(_) => {
+                let sorted = heads.collect::<Vec<_>>().map(|mut heads| {
+                    heads.sort_by(|one, other| version(one).cmp(&version(other)));
+                    stream::iter(heads)
+                });
+                sorted.flatten_stream().boxed()
+            }
+        }
     }
 
     fn load<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<Letter>, Fault>> {
         let id = id.clone();
-        self.blocking(move |path| read_letter(path, &id)).boxed()
+        self.blocking(move |path| Ok(read_letter(path, &id)?.map(|filed| filed.letter))).boxed()
     }
 
-    fn close<'a>(&'a self, _id: &'a LetterId, _closing: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>> {
-        std::future::ready(Err(Fault::new(FaultKind::Misconfigured, "close is being written"))).boxed()
+    fn close<'a>(&'a self, id: &'a LetterId, closing: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>> {
+        let (id, closing) = (id.clone(), closing.clone());
+        let close = move |filed: &mut Filed| {
+            filed.letter.head.state = closing.state;
+            filed.letter.head.closing = Some(closing);
+            true
+        };
+        self.blocking(move |path| change(path, "close", &id, close)).boxed()
     }
 
-    fn edit<'a>(&'a self, _id: &'a LetterId, _seen: u32, _record: &'a Bytes) -> BoxFuture<'a, Result<bool, Fault>> {
-        std::future::ready(Err(Fault::new(FaultKind::Misconfigured, "edit is being written"))).boxed()
+    fn edit<'a>(
+        &'a self,
+        id: &'a LetterId,
+        seen: u32,
+        record: &'a Bytes,
+    ) -> BoxFuture<'a, Result<bool, Fault>> {
+        let (id, record) = (id.clone(), record.clone());
+        let edit = move |filed: &mut Filed| {
+            let Letter { head, record: current } = &mut filed.letter;
+            if head.edited != seen {
+                return false;
+            }
+            head.edited += 1;
+            let was = std::mem::replace(current, record);
+            filed.original.get_or_insert(was);
+            true
+        };
+        self.blocking(move |path| change(path, "edit", &id, edit)).boxed()
     }
 
-    fn original<'a>(&'a self, _id: &'a LetterId) -> BoxFuture<'a, Result<Option<Bytes>, Fault>> {
-        std::future::ready(Err(Fault::new(FaultKind::Misconfigured, "original is being written"))).boxed()
+    fn original<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<Bytes>, Fault>> {
+        let id = id.clone();
+        self.blocking(move |path| Ok(read_letter(path, &id)?.and_then(|filed| filed.original))).boxed()
     }
 
-    fn audit<'a>(&'a self, _entry: &'a AuditEntry) -> BoxFuture<'a, Result<(), Fault>> {
-        std::future::ready(Err(Fault::new(FaultKind::Misconfigured, "audit is being written"))).boxed()
+    fn audit<'a>(&'a self, entry: &'a AuditEntry) -> BoxFuture<'a, Result<(), Fault>> {
+        let entry = entry.clone();
+        self.blocking(move |path| trail::append(path, &entry)).boxed()
     }
 
     fn trail(&self) -> BoxStream<'_, Result<AuditEntry, Fault>> {
-        stream::empty().boxed()
+        let opened = self.blocking(trail::Reader::open).map(move |opened| match opened {
+            Ok(None) => stream::empty().boxed(),
+            Ok(Some(reader)) => self.lines(reader).boxed(),
+            Err(fault) => stream::iter([Err(fault)]).boxed(),
+        });
+        opened.flatten_stream().boxed()
     }
 }
 
@@ -88,6 +117,36 @@ impl DirectoryLetters {
     /// Letters in a directory, which need not be there yet.
     pub fn new(path: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
         Self { path: path.into().into(), clock }
+    }
+
+    /// The heads, oldest first, and the faults of what is no letter.
+    fn heads(&self) -> impl Stream<Item = Result<LetterHead, Fault>> + Send {
+        let files = self.blocking(list).map(|found| {
+            let found = found.unwrap_or_else(|fault| vec![Err(fault)]);
+            stream::iter(found)
+        });
+        files.flatten_stream().filter_map(move |found| async move {
+            match found {
+                Err(fault) => Some(Err(fault)),
+                Ok(id) => self.blocking(move |path| read_head(path, &id)).await.transpose(),
+            }
+        })
+    }
+
+    fn lines(&self, reader: trail::Reader) -> impl Stream<Item = Result<AuditEntry, Fault>> + Send {
+        let pages = stream::unfold(Some(reader), move |reader| async move {
+            let mut reader = reader?;
+            let read = self.blocking(move |_| {
+                let page = reader.page()?;
+                Ok((page, reader))
+            });
+            match read.await {
+                Ok((page, _)) if page.is_empty() => None,
+                Ok((page, reader)) => Some((stream::iter(page), Some(reader))),
+                Err(fault) => Some((stream::iter(vec![Err(fault)]), None)),
+            }
+        });
+        pages.flatten()
     }
 
     async fn blocking<T: Send + 'static>(
@@ -110,22 +169,53 @@ fn store(directory: &Path, letter: &Letter, now: u64) -> Result<(), Fault> {
     // The lock is given back when the file is closed, also by a crash.
     let _lock = lock(directory).map_err(|error| doing(&error))?;
     let path = directory.join(file_name(&letter.head.id));
-    let mut whole = match read_letter(directory, &letter.head.id) {
+    let unknown = || {
+        let head = LetterHead { attempts: Vec::new(), ..letter.head.clone() };
+        Filed { letter: Letter { head, ..letter.clone() }, original: None }
+    };
+    let mut filed = match read_letter(directory, &letter.head.id) {
         Ok(Some(known)) => known,
-        Ok(None) => {
-            Letter { head: LetterHead { attempts: Vec::new(), ..letter.head.clone() }, ..letter.clone() }
-        }
+        Ok(None) => unknown(),
         Err(fault) if fault.kind == FaultKind::Rejected => {
             // Its content stays, under a name that lists report, and this letter is safe all the same.
             fs::rename(&path, free_name(&path, now)).map_err(|error| doing(&error))?;
-            Letter { head: LetterHead { attempts: Vec::new(), ..letter.head.clone() }, ..letter.clone() }
+            unknown()
         }
         Err(fault) => return Err(fault),
     };
-    for attempt in &letter.head.attempts {
-        history::push(&mut whole.head.attempts, attempt);
+    let head = &mut filed.letter.head;
+    if !head.state.waits() {
+        head.state = letter.head.state;
+        if let Some(closing) = head.closing.take() {
+            history::push(&mut head.attempts, &Attempt::of_closing(&closing));
+        }
     }
-    replace(directory, &path, &whole).map_err(|error| doing(&error))
+    for attempt in &letter.head.attempts {
+        history::push(&mut head.attempts, attempt);
+    }
+    replace(directory, &path, &filed).map_err(|error| doing(&error))
+}
+
+/// Changes a letter that waits, under the lock; `false` if it is not there or does not wait, or if `change` says so.
+fn change(
+    directory: &Path,
+    what: &str,
+    id: &LetterId,
+    change: impl FnOnce(&mut Filed) -> bool,
+) -> Result<bool, Fault> {
+    let doing =
+        |error: &io::Error| io_fault(format!("{what} letter {id} in {}", directory.display()), error);
+    if !directory.is_dir() && !fs::exists(directory).map_err(|error| doing(&error))? {
+        return Ok(false);
+    }
+    let _lock = lock(directory).map_err(|error| doing(&error))?;
+    let Some(mut filed) = read_letter(directory, id)? else { return Ok(false) };
+    if !filed.letter.head.state.waits() || !change(&mut filed) {
+        return Ok(false);
+    }
+    let path = directory.join(file_name(id));
+    replace(directory, &path, &filed).map_err(|error| doing(&error))?;
+    Ok(true)
 }
 
 /// A name beside a damaged file that nothing has yet: the time of day, and a number where that is not enough.
@@ -152,12 +242,13 @@ fn lock(directory: &Path) -> io::Result<File> {
 }
 
 /// Puts a file in the place of another in one step: a reader, and a crash, see the old one or the new one.
-fn replace(directory: &Path, path: &Path, letter: &Letter) -> io::Result<()> {
+fn replace(directory: &Path, path: &Path, filed: &Filed) -> io::Result<()> {
+    let head = &filed.letter.head;
     // One name for each letter, so that a crash leaves at most one behind; the lock makes it ours.
-    let beside = directory.join(format!(".{}.tmp", letter.head.id));
+    let beside = directory.join(format!(".{}.tmp", head.id));
     let mut new = File::create(&beside)?;
-    file::write(&mut new, letter)?;
-    new.set_modified(UNIX_EPOCH + Duration::from_secs(letter.head.first_at()))?;
+    file::write(&mut new, filed)?;
+    new.set_modified(UNIX_EPOCH + Duration::from_secs(head.first_at()))?;
     new.sync_all()?;
     fs::rename(&beside, path)?;
     File::open(directory)?.sync_all()
@@ -192,6 +283,11 @@ fn list(directory: &Path) -> Result<Vec<Result<LetterId, Fault>>, Fault> {
     Ok(foreign.into_iter().chain(letters.into_iter().map(|(_, id)| Ok(id))).collect())
 }
 
+/// A fault comes before every letter.
+fn version(head: &Result<LetterHead, Fault>) -> Option<&str> {
+    head.as_ref().ok().and_then(|head| head.version.as_deref())
+}
+
 enum Named {
     Letter(LetterId),
     Hidden,
@@ -200,7 +296,7 @@ enum Named {
 
 fn id_of(name: &OsString) -> Named {
     let Some(name) = name.to_str() else { return Named::Foreign };
-    if name.starts_with('.') {
+    if name.starts_with('.') || name == trail::FILE {
         return Named::Hidden;
     }
     name.strip_suffix(EXTENSION).and_then(LetterId::from_text).map_or(Named::Foreign, Named::Letter)
@@ -214,8 +310,8 @@ fn read_head(directory: &Path, id: &LetterId) -> Result<Option<LetterHead>, Faul
     read(directory, id, file::read_head)
 }
 
-fn read_letter(directory: &Path, id: &LetterId) -> Result<Option<Letter>, Fault> {
-    read(directory, id, file::read_letter)
+fn read_letter(directory: &Path, id: &LetterId) -> Result<Option<Filed>, Fault> {
+    read(directory, id, file::read)
 }
 
 fn read<T>(

@@ -17,6 +17,8 @@ use crate::retry::RetryPolicy;
 pub mod audit;
 /// Letters as JSON files in a directory.
 pub mod directory;
+/// The JSON of one letter, in a file or a message.
+mod file;
 /// How much of its past a letter remembers.
 mod history;
 /// Letters in an SQS queue.

@@ -4,6 +4,7 @@ mod copy;
 mod delivery;
 mod emit;
 mod faults;
+mod holds;
 mod model;
 mod poison;
 mod replica;

@@ -54,10 +54,12 @@ pub(super) struct RawState {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct RawLetters {
-    /// `"table"` (default): the table `<prefix>letters`. `{ directory = "letters/" }`: JSON files, for the poller.
+    /// `"table"` (default): the table `<prefix>letters`. `{ queue = "https://…" }`: an SQS queue. `{ directory =
+    /// "letters/" }`: JSON files, for the poller.
     #[schemars(extend("default" = "table"))]
     pub(super) store: Field<RawStore>,
-    /// How long a letter is kept (default 14d, 1d to 3650d). Shorter than `state.tombstones`.
+    /// How long a letter is kept (default 14d, 1d to 3650d). Shorter than `state.tombstones`. A queue keeps by its own
+    /// retention: there it counts as 14d at least, and a directory keeps for ever.
     #[schemars(extend("default" = "14d"))]
     pub(super) keep: Field<String>,
 }
@@ -182,7 +184,7 @@ pub(super) struct RawEmit {
 pub(super) enum RawStore {
     /// A word.
     Word(String),
-    /// `{ directory = "…" }`.
+    /// `{ queue = "…" }` or `{ directory = "…" }`.
     Place(RawPlace),
 }
 
@@ -192,8 +194,8 @@ pub(super) enum RawStore {
 pub(super) struct RawPlace {
     /// A directory of JSON files; made if it is missing.
     pub(super) directory: Field<String>,
-    /// An SQS queue: not in this version.
-    #[schemars(skip)]
+    /// The URL of an SQS queue, standard or FIFO, without a redrive policy and with a retention of 14 days. It cannot
+    /// keep letters that are closed; the table can.
     pub(super) queue: Field<String>,
 }
 
@@ -204,7 +206,7 @@ impl<'de> Deserialize<'de> for RawStore {
             type Value = RawStore;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"table\" or { directory = \"letters/\" }")
+                f.write_str("\"table\", { queue = \"https://…\" } or { directory = \"letters/\" }")
             }
 
             fn visit_str<E: de::Error>(self, word: &str) -> Result<RawStore, E> {

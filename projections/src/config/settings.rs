@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::duration;
@@ -49,6 +50,8 @@ pub struct Letters {
 pub enum LettersStore {
     /// In the table [`State::letters_table`].
     Table,
+    /// In an SQS queue, by its URL.
+    Queue(Arc<str>),
     /// As JSON files in a directory.
     Directory(PathBuf),
 }
@@ -82,6 +85,8 @@ const MAX_CONCURRENCY: i64 = 1024;
 const FOREVER: Duration = Duration::from_secs(3_650 * 86_400);
 /// A stream keeps its records this long.
 const RETENTION: Duration = DAY;
+/// The longest that SQS keeps a message.
+const QUEUE_RETENTION: Duration = Duration::from_secs(14 * 86_400);
 /// A Lambda lives this long.
 const LAMBDA: Duration = Duration::from_secs(15 * 60);
 
@@ -108,10 +113,15 @@ pub(super) fn letters(raw: RawLetters, section: &mut Section<'_>) -> Letters {
     let store =
         raw.store.value(section, "store").and_then(|at| store(at, section)).unwrap_or(LettersStore::Table);
     let keep = limited(raw.keep, section, "keep", 14 * DAY, DAY..=FOREVER);
+    let keep = match &store {
+        // A queue forgets by its own retention, which nobody tells us: a tombstone has to outlive the longest there is.
+        LettersStore::Queue(_) => keep.max(QUEUE_RETENTION),
+        LettersStore::Table | LettersStore::Directory(_) => keep,
+    };
     Letters { store, keep }
 }
 
-const STORES: &str = "use \"table\" or { directory = \"letters/\" }";
+const STORES: &str = "use \"table\", { queue = \"https://…\" } or { directory = \"letters/\" }";
 
 fn store(raw: At<RawStore>, section: &mut Section<'_>) -> Option<LettersStore> {
     let At { offset, value } = raw;
@@ -123,12 +133,17 @@ fn store(raw: At<RawStore>, section: &mut Section<'_>) -> Option<LettersStore> {
         }
         RawStore::Place(place) => place,
     };
-    if queue.offset().is_some() {
-        section.error(offset, "store", "this version cannot keep letters in a queue yet", STORES);
-        return None;
+    match (directory.offset(), queue.offset()) {
+        (None, None) => section.error(offset, "store", "names no place", STORES),
+        (Some(_), Some(_)) => section.error(offset, "store", "names two places", STORES),
+        (Some(_), None) | (None, Some(_)) => {}
     }
-    if directory.offset().is_none() {
-        section.error(offset, "store", "names no place", STORES);
+    if let Some(At { offset, value }) = queue.value(section, "store.queue") {
+        if !names::is_queue_url(&value) {
+            let what = format!("`{value}` is not the URL of a queue");
+            section.error(offset, "store.queue", what, names::QUEUE_ADVICE);
+        }
+        return Some(LettersStore::Queue(value.into()));
     }
     let path = directory.value(section, "store.directory")?;
     if path.value.is_empty() {

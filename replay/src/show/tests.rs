@@ -27,6 +27,8 @@ fn letter(record: &str, causes: &[&str]) -> Letter {
             digest: Some("A".repeat(22)),
             version: Some(format!("2025-06-15T15:06:40.001/{:040}", 7)),
             attempts: vec![Attempt::new(1_750_000_000, &fault), Attempt::new(1_750_000_060, &fault)],
+            edited: 0,
+            closing: None,
         },
         record: Bytes::copy_from_slice(record.as_bytes()),
     }

@@ -3,41 +3,22 @@
 use std::io::Write;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use futures_util::StreamExt;
 use millstream_processor::letters::{LetterFilter, LetterHead, LetterStore};
-use millstream_processor::outcome::FaultKind;
 use millstream_projections::event::rfc3339;
-use millstream_projections::{ProjectionName, SourceName};
 use millstream_replay::summary::{Group, Summary};
 
-use super::{Failure, Known, print_json, quoted};
+use super::filter::FilterArgs;
+use super::{Failure, Known, count, print_json};
 
 /// The widest message of the table; `--json` has them whole.
 const MESSAGE_WIDTH: u16 = 60;
 
-/// The kinds of fault that a filter takes.
-const FAULTS: [FaultKind; 6] = [
-    FaultKind::Rejected,
-    FaultKind::Throttled,
-    FaultKind::Unavailable,
-    FaultKind::Conflict,
-    FaultKind::Misconfigured,
-    FaultKind::OutOfTime,
-];
-
 #[derive(Debug, Default, Args)]
 pub(super) struct ListArgs {
-    /// Only letters of this projection
-    #[arg(long, value_name = "NAME")]
-    pub(super) projection: Option<String>,
-    /// Only letters of this source
-    #[arg(long, value_name = "NAME")]
-    pub(super) source: Option<String>,
-    /// Only letters whose latest attempt failed like this
-    #[arg(long, value_name = "KIND", value_parser = fault_parser())]
-    pub(super) fault: Option<FaultKind>,
+    #[command(flatten)]
+    pub(super) filter: FilterArgs,
     /// Each letter on a line of its own
     #[arg(long)]
     pub(super) ids: bool,
@@ -46,19 +27,13 @@ pub(super) struct ListArgs {
     pub(super) json: bool,
 }
 
-fn fault_parser() -> impl TypedValueParser<Value = FaultKind> {
-    PossibleValuesParser::new(FAULTS.map(FaultKind::as_str)).try_map(|text| {
-        FAULTS.into_iter().find(|kind| kind.as_str() == text).ok_or("it is not a kind of fault")
-    })
-}
-
 pub(super) async fn run(
     args: &ListArgs,
     store: &dyn LetterStore,
     known: &Known,
     out: &mut (dyn Write + Send),
 ) -> Result<(), Failure> {
-    let filter = filter(args, known)?;
+    let filter = args.filter.filter(known)?;
     let (letters, faults, unreadable) = match args.ids {
         true => each(args, store, &filter, out).await?,
         false => grouped(args, store, &filter, out).await?,
@@ -74,45 +49,9 @@ pub(super) async fn run(
         )));
     }
     match letters {
-        0 => nothing(args, known),
+        0 => args.filter.nothing(known),
         _ => Ok(()),
     }
-}
-
-/// Letters stay when their projection or source goes, so only a name that is in neither place is a mistake.
-fn nothing(args: &ListArgs, known: &Known) -> Result<(), Failure> {
-    for (what, name, names) in
-        [("projection", &args.projection, &known.projections), ("source", &args.source, &known.sources)]
-    {
-        if let Some(name) = name.as_ref().filter(|name| !names.contains(name)) {
-            return Err(unknown(what, name, names));
-        }
-    }
-    eprintln!("no letters");
-    Ok(())
-}
-
-fn filter(args: &ListArgs, known: &Known) -> Result<LetterFilter, Failure> {
-    let projection = args
-        .projection
-        .as_deref()
-        .map(|name| ProjectionName::new(name).map_err(|_| unknown("projection", name, &known.projections)));
-    let source = args
-        .source
-        .as_deref()
-        .map(|name| SourceName::new(name).map_err(|_| unknown("source", name, &known.sources)));
-    Ok(LetterFilter { projection: projection.transpose()?, source: source.transpose()?, fault: args.fault })
-}
-
-fn unknown(what: &str, name: &str, known: &[String]) -> Failure {
-    let advice = match known.is_empty() {
-        true => format!("the config has no {what}s"),
-        false => format!("the config has {}", quoted(known)),
-    };
-    Failure::Usage(format!(
-        "there is no {what} `{}`, nor are there letters of it; {advice}",
-        name.escape_debug()
-    ))
 }
 
 /// How many letters were listed, what was wrong with others, and how many those are.
@@ -167,11 +106,6 @@ fn printable(message: &str) -> String {
     message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn count(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
-}
-
 async fn each(
     args: &ListArgs,
     store: &dyn LetterStore,
@@ -201,6 +135,6 @@ fn line(args: &ListArgs, head: &LetterHead, out: &mut (dyn Write + Send)) -> Res
     }
     let projection = head.projection.as_deref().unwrap_or("-");
     let fault = head.fault().map_or("-", |attempt| attempt.fault.as_str());
-    let (first, source) = (rfc3339(head.first_at()), &head.source);
-    Ok(writeln!(out, "{}  {first}  {source}  {projection}  {fault}", head.id)?)
+    let (first, source, state) = (rfc3339(head.first_at()), &head.source, head.state.as_str());
+    Ok(writeln!(out, "{}  {first}  {state:10}  {source}  {projection}  {fault}", head.id)?)
 }

@@ -1,13 +1,19 @@
 //! `millstream replay show`: one letter.
 
 use std::io::Write;
+use std::time::Duration;
 
 use clap::Args;
 use futures_util::StreamExt;
-use millstream_processor::letters::{LetterFilter, LetterId, LetterStore};
+use millstream_processor::letters::{Letter, LetterFilter, LetterId, LetterStore};
+use millstream_replay::plan::{LetterPlan, plan_letter};
 use millstream_replay::show::Shown;
+use serde::Serialize;
 
-use super::{Failure, print_json, quoted};
+use super::{Failure, Office, print_json, quoted};
+
+/// How long the targets are asked what would be written now; the letter itself is worth showing without it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many letters are named where the one that was asked for does not exist.
 const NAMED: usize = 5;
@@ -24,20 +30,51 @@ pub(super) struct ShowArgs {
     pub(super) json: bool,
 }
 
+/// A letter, and what would become of it.
+#[derive(Serialize)]
+struct Shelf {
+    #[serde(flatten)]
+    letter: Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    now: Option<LetterPlan>,
+}
+
 pub(super) async fn run(
     args: &ShowArgs,
-    store: &dyn LetterStore,
+    office: &Office,
     out: &mut (dyn Write + Send),
 ) -> Result<(), Failure> {
-    let letter = match LetterId::from_text(&args.id) {
+    let letter = find(&args.id, &*office.store).await?;
+    let letter = Shelf { letter: Shown::of(&letter, args.redact), now: now(args, office, &letter).await };
+    if args.json {
+        return print_json(&letter, true, out);
+    }
+    write!(out, "{}", letter.letter)?;
+    match letter.now {
+        Some(now) => Ok(write!(out, "\nNow: {}", now.without_name())?),
+        None => Ok(()),
+    }
+}
+
+/// What would be written now; none of a letter that is done with.
+async fn now(args: &ShowArgs, office: &Office, letter: &Letter) -> Option<LetterPlan> {
+    let wired = office.desk.as_ref().filter(|_| letter.head.state.waits())?;
+    let plan = tokio::time::timeout(PATIENCE, plan_letter(&wired.desk, letter, args.redact)).await;
+    if plan.is_err() {
+        eprintln!("warning: the targets do not answer: what would be written now is not shown");
+    }
+    plan.ok()
+}
+
+/// A letter by its id, or an error that names some.
+pub(super) async fn find(id: &str, store: &dyn LetterStore) -> Result<Letter, Failure> {
+    let letter = match LetterId::from_text(id) {
         None => None,
         Some(id) => store.load(&id).await?,
     };
-    let Some(letter) = letter else { return Err(unknown(&args.id, store).await) };
-    let shown = Shown::of(&letter, args.redact);
-    match args.json {
-        true => print_json(&shown, true, out),
-        false => Ok(write!(out, "{shown}")?),
+    match letter {
+        Some(letter) => Ok(letter),
+        None => Err(unknown(id, store).await),
     }
 }
 

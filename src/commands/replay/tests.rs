@@ -51,6 +51,8 @@ fn letter(number: u64, projection: &str) -> Letter {
             digest: Some(format!("{number:022}")),
             version: None,
             attempts: vec![Attempt::new(1_750_000_000 + number, &fault)],
+            edited: 0,
+            closing: None,
         },
         record: r#"{"not":"a change"}"#.into(),
     }

@@ -1,0 +1,253 @@
+//! Receives messages, holds them for a bounded time, and gives back what nobody took.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+};
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::Patience;
+use super::pile::{Handle, Pile};
+use crate::clock::Deadline;
+use crate::letters::LetterId;
+use crate::outcome::{Fault, FaultKind};
+use crate::retry::RetryPolicy;
+use crate::sink::fault::{fault, kind_of_code};
+
+/// The most messages of one request.
+const BATCH: usize = 10;
+/// How many requests receive side by side: ten thousand letters are a thousand requests.
+const AT_ONCE: usize = 4;
+/// So many rounds without anything new end a sweep: the queue is so large that its first messages come back already.
+const MAX_STALE_ROUNDS: usize = 8;
+
+/// A queue, and what is held of it.
+pub(super) struct Inbox {
+    client: Client,
+    url: Arc<str>,
+    patience: Patience,
+    reads: RetryPolicy,
+    pile: Mutex<Pile>,
+    /// One sweep at a time: two would each get a part of a letter.
+    sweeping: tokio::sync::Mutex<()>,
+    /// How many lists are being read: what they show is held until the last of them ends.
+    lists: AtomicUsize,
+}
+
+/// What became of messages that were to be deleted.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Deleted {
+    pub(super) done: usize,
+    /// Others have received them meanwhile.
+    pub(super) lost: usize,
+}
+
+impl Inbox {
+    pub(super) fn new(client: Client, url: Arc<str>, patience: Patience, reads: RetryPolicy) -> Self {
+        Self {
+            client,
+            url,
+            patience,
+            reads,
+            pile: Mutex::default(),
+            sweeping: tokio::sync::Mutex::default(),
+            lists: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn pile(&self) -> MutexGuard<'_, Pile> {
+        // A pile is whole between any two of its calls.
+        self.pile.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Receives all that can be received.
+    pub(super) async fn sweep(&self, wanted: Option<&LetterId>) -> Result<(), Fault> {
+        let _one = self.sweeping.lock().await;
+        let mut stale_rounds = 0;
+        while stale_rounds < MAX_STALE_ROUNDS {
+            let receive = || self.reads.run(Deadline::NONE, "receive letters", || self.receive());
+            let pages = join_all((0..AT_ONCE).map(|_| receive())).await;
+            let (mut received, mut new, mut failed) = (0, 0, None);
+            for page in pages {
+                match page {
+                    Err(fault) => failed = Some(fault),
+                    Ok(messages) => {
+                        received += messages.len();
+                        let mut pile = self.pile();
+                        for (handle, body) in messages {
+                            new += usize::from(pile.add(handle, &body, wanted));
+                        }
+                    }
+                }
+            }
+            if let Some(fault) = failed {
+                return Err(fault);
+            }
+            if received == 0 {
+                break;
+            }
+            stale_rounds = if new == 0 { stale_rounds + 1 } else { 0 };
+        }
+        Ok(())
+    }
+
+    async fn receive(&self) -> Result<Vec<(Handle, String)>, Fault> {
+        let until = self.patience.until();
+        let page = self
+            .client
+            .receive_message()
+            .queue_url(&*self.url)
+            .max_number_of_messages(BATCH as i32)
+            .visibility_timeout(seconds(self.patience.visibility))
+            // Asks all of the queue's servers: else an answer without messages would say nothing.
+            .wait_time_seconds(seconds(self.patience.wait))
+            .send()
+            .await
+            .map_err(|error| fault(format!("receive letters from queue {}", self.url), &error))?;
+        let messages = page.messages.unwrap_or_default().into_iter();
+        Ok(messages
+            .filter_map(|message| {
+                let (message_id, receipt) = (message.message_id?, message.receipt_handle?);
+                let handle = Handle { message: message_id, receipt, until };
+                Some((handle, message.body.unwrap_or_default()))
+            })
+            .collect())
+    }
+
+    /// Lets others receive messages at once. Those that cannot be told come back by themselves.
+    pub(super) async fn give_back(&self, handles: &[Handle]) {
+        for done in self.set_all(handles, Duration::ZERO).await {
+            if let Err(fault) = done {
+                tracing::debug!(%fault, "letters come back when their visibility ends");
+            }
+        }
+    }
+
+    /// Keeps messages from others for another while; `false` if others have received one meanwhile.
+    pub(super) async fn prolong(&self, handles: &[Handle]) -> Result<bool, Fault> {
+        let mut whole = true;
+        for done in self.set_all(handles, self.patience.visibility).await {
+            whole &= done?;
+        }
+        Ok(whole)
+    }
+
+    /// Some batches side by side, so that ten thousand messages are neither a thousand requests at once nor one after
+    /// the other.
+    async fn set_all(&self, handles: &[Handle], visibility: Duration) -> Vec<Result<bool, Fault>> {
+        let mut all = Vec::new();
+        for turn in handles.chunks(BATCH * AT_ONCE) {
+            let turn: Vec<_> =
+                turn.chunks(BATCH).map(|batch| self.set_visibility(batch, visibility)).collect();
+            all.extend(join_all(turn).await);
+        }
+        all
+    }
+
+    async fn set_visibility(&self, batch: &[Handle], visibility: Duration) -> Result<bool, Fault> {
+        let doing = || format!("change the visibility of messages in queue {}", self.url);
+        let entry = |(place, handle): (usize, &Handle)| {
+            ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(place.to_string())
+                .receipt_handle(&handle.receipt)
+                .visibility_timeout(seconds(visibility))
+                .build()
+                .map_err(|error| Fault::from_error(FaultKind::Rejected, doing(), &error))
+        };
+        let entries = batch.iter().enumerate().map(entry).collect::<Result<Vec<_>, Fault>>()?;
+        let request = self.client.change_message_visibility_batch().queue_url(&*self.url);
+        let done = request.set_entries(Some(entries)).send().await;
+        let done = done.map_err(|error| fault(doing(), &error))?;
+        judge(doing, done.failed()).map(|lost| lost == 0)
+    }
+
+    /// Deletes messages for good.
+    pub(super) async fn delete(&self, handles: &[Handle]) -> Result<Deleted, Fault> {
+        let doing = || format!("delete messages from queue {}", self.url);
+        let mut deleted = Deleted::default();
+        for batch in handles.chunks(BATCH) {
+            let entry = |(place, handle): (usize, &Handle)| {
+                DeleteMessageBatchRequestEntry::builder()
+                    .id(place.to_string())
+                    .receipt_handle(&handle.receipt)
+                    .build()
+                    .map_err(|error| Fault::from_error(FaultKind::Rejected, doing(), &error))
+            };
+            let entries = batch.iter().enumerate().map(entry).collect::<Result<Vec<_>, Fault>>()?;
+            let request = self.client.delete_message_batch().queue_url(&*self.url);
+            let done = request.set_entries(Some(entries)).send().await;
+            let done = done.map_err(|error| fault(doing(), &error))?;
+            let lost = judge(doing, done.failed())?;
+            deleted.lost += lost;
+            deleted.done += batch.len() - lost;
+        }
+        Ok(deleted)
+    }
+
+    /// Gives back all that is neither shown by a list nor being worked on.
+    pub(super) async fn release(&self) {
+        if self.lists.load(Ordering::SeqCst) == 0 {
+            let rest = self.pile().take_rest(Instant::now());
+            self.give_back(&rest).await;
+        }
+    }
+}
+
+/// While it lives, what was received stays held. A list that is dropped before its end gives back in the background.
+pub(super) struct Listing {
+    inbox: Arc<Inbox>,
+    ended: bool,
+}
+
+impl Listing {
+    pub(super) fn begin(inbox: Arc<Inbox>) -> Self {
+        inbox.lists.fetch_add(1, Ordering::SeqCst);
+        Self { inbox, ended: false }
+    }
+
+    pub(super) async fn end(mut self) {
+        self.ended = true;
+        self.inbox.lists.fetch_sub(1, Ordering::SeqCst);
+        self.inbox.release().await;
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.inbox.lists.fetch_sub(1, Ordering::SeqCst);
+        // Without a runtime they come back when their visibility ends.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let inbox = self.inbox.clone();
+            runtime.spawn(async move { inbox.release().await });
+        }
+    }
+}
+
+/// How many entries of a batch failed because others have received their messages; any other failure is a fault.
+fn judge(doing: impl Fn() -> String, failed: &[BatchResultErrorEntry]) -> Result<usize, Fault> {
+    for entry in failed {
+        // A FIFO queue calls a receipt that is over an invalid parameter.
+        if matches!(entry.code(), "ReceiptHandleIsInvalid" | "MessageNotInflight" | "InvalidParameterValue") {
+            continue;
+        }
+        let kind = match (kind_of_code(entry.code()), entry.sender_fault()) {
+            (FaultKind::Misconfigured | FaultKind::Rejected, false) => FaultKind::Unavailable,
+            (kind, _) => kind,
+        };
+        let cause = format!("{}: {}", entry.code(), entry.message().unwrap_or("no message"));
+        return Err(Fault { kind, causes: vec![doing(), cause] });
+    }
+    Ok(failed.len())
+}
+
+fn seconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,131 @@
+//! One letter: read, run through the pipeline, closed if nothing of it is left.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use millstream_processor::clock::Deadline;
+use millstream_processor::letters::{Letter, LetterId, LetterState};
+use millstream_processor::outcome::Fault;
+use millstream_processor::pipeline::Pipeline;
+use millstream_processor::report::Report;
+use millstream_processor::source::replay::decode_raw;
+use millstream_processor::source::Batch;
+use millstream_projections::SourceName;
+
+use super::pace::Gate;
+use super::{Applied, Done, Group, Outcome, Progress};
+use crate::desk::{Desk, Route};
+use crate::plan::Pin;
+
+/// Well below the shortest time that a queue keeps a letter out of sight.
+const PROLONG_EVERY: Duration = Duration::from_secs(10);
+
+/// Works through groups of letters.
+pub(super) struct Worker<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) gate: Gate<'a>,
+    pub(super) tell: &'a (dyn Fn(Progress<'_>) + Sync),
+    pub(super) applied: Mutex<Applied>,
+}
+
+impl Worker<'_> {
+    /// Works through the letters of one key.
+    pub(super) async fn group(&self, group: &Group) {
+        if let Some(key) = &group.key {
+            return self.in_order(key, &group.letters).await;
+        }
+        // A letter that fails does not keep the later ones back: the guards know which is newer.
+        for letter in &group.letters {
+            if !self.gate.admit().await {
+                return;
+            }
+            let outcome = self.letter(&letter.id, letter.pin.as_ref()).await;
+            self.done(&letter.id, letter.place.projection.as_deref(), outcome);
+        }
+    }
+
+    /// Takes one letter up.
+    pub(super) async fn letter(&self, id: &LetterId, pin: Option<&Pin>) -> Outcome {
+        let letter = match self.desk.letters().load(id).await {
+            Ok(Some(letter)) if letter.head.state.waits() => letter,
+            Ok(_) => return Outcome::WasClosed,
+            Err(fault) => return Outcome::Unfinished(fault.to_string()),
+        };
+        // Lists lag behind; this is what stands in the store.
+        if let Some(difference) = pin.and_then(|pin| pin.difference(&letter.head)) {
+            return Outcome::Changed(difference);
+        }
+        let (pipeline, source) = match self.desk.route(&letter.head.source, letter.head.projection.as_deref()) {
+            Route::Through(pipeline, source) => (pipeline, source),
+            Route::UnknownSource => return Outcome::UnknownSource,
+            Route::UnknownProjection => return Outcome::UnknownProjection,
+        };
+        let report = self.run(&letter, &pipeline, source).await;
+        let outcome = match self.judge(&letter, report).await {
+            Ok(outcome) => outcome,
+            // What was done is done; the letter waits, and the next run finds it stale.
+            Err(fault) => Outcome::Unfinished(format!("the letter cannot be closed: {fault}")),
+        };
+        if let Err(fault) = self.desk.note("apply", Some(id), outcome.text()).await {
+            self.fault(format!("the audit trail lacks what was done about letter {id}: {fault}"));
+        }
+        outcome
+    }
+
+    /// Runs the record through the pipeline, while its store is told that it is being worked on.
+    async fn run(&self, letter: &Letter, pipeline: &Pipeline, source: SourceName) -> Report {
+        let delivery = decode_raw(letter.record.clone(), &source);
+        let batch = Batch { source, deliveries: vec![delivery] };
+        let mut run = std::pin::pin!(pipeline.run(&batch, Deadline::NONE));
+        loop {
+            if let Err(fault) = self.desk.letters().prolong(&letter.head.id).await {
+                // At worst another operator takes it up as well, and finds it stale.
+                self.fault(format!("letter {} may be taken up by others: {fault}", letter.head.id));
+            }
+            tokio::select! {
+                report = &mut run => return report,
+                () = tokio::time::sleep(PROLONG_EVERY) => {}
+            }
+        }
+    }
+
+    /// What came of it; closes the letter if nothing of it is left.
+    async fn judge(&self, letter: &Letter, report: Report) -> Result<Outcome, Fault> {
+        let id = &letter.head.id;
+        if let Some(fault) = report.first_fault() {
+            return Ok(Outcome::Unfinished(fault.to_string()));
+        }
+        if report.letters.contains(id) {
+            let now = self.desk.letters().load(id).await?;
+            let cause = now.as_ref().and_then(|letter| letter.head.fault()).map(|it| it.causes.join(": "));
+            return Ok(Outcome::Rejected(cause.unwrap_or_default()));
+        }
+        let (state, outcome) = match (&report.letters[..], report.counts.written, report.counts.stale) {
+            ([], 0, stale) if stale > 0 => (LetterState::Superseded, Outcome::Superseded),
+            ([], written, _) => (LetterState::Replayed, Outcome::Replayed { written }),
+            // What failed of it is safe in letters of the projections that it failed in.
+            (others, ..) => (LetterState::Replayed, Outcome::Lettered(others.to_vec())),
+        };
+        // Closed by another hand in between, it is done all the same.
+        self.desk.close(id, state, outcome.text()).await?;
+        Ok(outcome)
+    }
+
+    /// Counts and tells.
+    pub(super) fn done(&self, id: &LetterId, projection: Option<&str>, outcome: Outcome) {
+        if !outcome.is_done() {
+            self.gate.failed();
+        }
+        self.with(|applied| applied.count(&outcome));
+        let projection = projection.map(str::to_owned);
+        (self.tell)(Progress::Letter(&Done { id: id.clone(), projection, outcome }));
+    }
+
+    pub(super) fn fault(&self, what: String) {
+        self.with(|applied| applied.faults.push(what));
+    }
+
+    pub(super) fn with(&self, change: impl FnOnce(&mut Applied)) {
+        change(&mut self.applied.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
