@@ -231,7 +231,7 @@ fn the_version_can_be_the_items_own() {
     };
     let (first, second) = (json!({"id": "1", "v": 1}), json!({"id": "1", "v": 2}));
     assert_eq!(guards(&first, &second), [format!("{:0>40}", 2)]);
-    assert_eq!(guards(&second, &NONE), [format!("{:0>40}/removed", 2)]);
+    assert_eq!(guards(&second, &NONE), [format!("{:0>40}\u{1}removed", 2)]);
     check(
         &format!("{REPLICA}\nversion = 'v'"),
         &NONE,
