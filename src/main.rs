@@ -25,18 +25,32 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows it at work: no AWS account, no Docker, no set-up.
+    /// Shows it at work: no AWS account, no Docker, no set-up
     #[cfg(feature = "demo")]
     Demo(commands::demo::DemoArgs),
-    /// Looks into the dead letters: what could not be projected or written, and why.
+    /// Says what a config means, what may surprise in it, and what its writes cost
+    Check(commands::check::CheckArgs),
+    /// Looks into the dead letters: what could not be projected or written, and why
     Replay(commands::replay::ReplayArgs),
-    /// Makes the tables that a config needs for itself, where they are missing.
+    /// Makes the tables that a config needs for itself, where they are missing
     Setup(commands::setup::SetupArgs),
+}
+
+impl Command {
+    /// What is worth a line on standard error where the environment does not say.
+    fn log_level(&self) -> &'static str {
+        match self {
+            // The demo poisons records itself, and what the DynamoDB inside thinks of conditions that fail is no news.
+            #[cfg(feature = "demo")]
+            Self::Demo(_) => "error,dynoxide=off",
+            Self::Check(_) | Self::Replay(_) | Self::Setup(_) => "warn",
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logs::human();
+    logs::human(cli.command.log_level());
     match run(cli.command) {
         Ok(code) => code,
         Err(failure) => {
@@ -52,6 +66,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         #[cfg(feature = "demo")]
         Command::Demo(args) => block_on(commands::demo::run(args)),
+        Command::Check(args) => Ok(commands::check::run(args)),
         Command::Replay(args) => block_on(async { Ok(commands::replay::run(args).await) }),
         Command::Setup(args) => block_on(commands::setup::run(args)),
     }

@@ -1,5 +1,7 @@
 //! Logs: JSON in Lambda, human on a terminal. No item values above DEBUG: keys only.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -17,13 +19,15 @@ pub fn json() {
         .try_init();
 }
 
-/// Lines for people on standard error, so that output stays clean in a pipe.
-pub fn human() {
+/// Lines for people on standard error, so that output stays clean in a pipe. `default` is the level where the
+/// environment sets none, as `tracing` reads it.
+pub fn human(default: &str) {
     let _ = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_span_events(FmtSpan::NONE)
         .with_target(false)
-        .with_env_filter(filter("warn"))
+        .with_env_filter(filter(default))
         .try_init();
 }
 

@@ -1,10 +1,14 @@
 //! The `where` of a projection: a CEL expression over `new`, `old`, `keys` and `event`.
 
+/// What of a change an expression reads.
+mod reads;
+
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use cel::{Context, ExecutionError, Program, objects};
+use cel::{Context, Env, ExecutionError, Program, objects};
 
+use self::reads::Read;
 use crate::change::Change;
 use crate::image::Image;
 use crate::item::{Item, Value};
@@ -33,6 +37,9 @@ pub enum ConditionError {
 
 const VARIABLES: [&str; 4] = ["new", "old", "keys", "event"];
 
+/// CEL's functions and types. Making them takes longer than an evaluation, so all conditions share them.
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
 /// Which image stands for `new` while the condition is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -47,7 +54,8 @@ pub enum Side {
 pub struct Condition {
     text: String,
     program: Program,
-    reads: [bool; 4],
+    /// In the order of [`VARIABLES`]. Only what is read is decoded.
+    reads: [Read; 4],
 }
 
 impl Condition {
@@ -57,11 +65,8 @@ impl Condition {
             text: text.to_owned(),
             cause: first_line(&error.to_string()),
         })?;
-        let references = program.references();
-        if let Some(unknown) = references.variables().into_iter().find(|name| !VARIABLES.contains(name)) {
-            return Err(ConditionError::Variable { text: text.to_owned(), variable: unknown.to_owned() });
-        }
-        let reads = VARIABLES.map(|name| references.has_variable(name));
+        let reads = reads::of(&program.expression().expr, VARIABLES)
+            .map_err(|variable| ConditionError::Variable { text: text.to_owned(), variable })?;
         Ok(Self { text: text.to_owned(), program, reads })
     }
 
@@ -72,37 +77,37 @@ impl Condition {
 
     /// Whether it reads the image from after the change.
     pub fn reads_new(&self) -> bool {
-        self.reads[0]
+        self.reads[0].any()
     }
 
     /// Whether it reads the image from before the change.
     pub fn reads_old(&self) -> bool {
-        self.reads[1]
+        self.reads[1].any()
     }
 
     /// Whether it reads an image at all.
     pub fn reads_images(&self) -> bool {
-        self.reads[0] || self.reads[1]
+        self.reads[0].any() || self.reads[1].any()
     }
 
     /// Whether it reads what happened, as opposed to what the item is.
     pub fn reads_event(&self) -> bool {
-        self.reads[3]
+        self.reads[3].any()
     }
 
     /// Evaluates the condition. An attribute that is missing is an error unless `has(new.x)` asked first.
     pub fn holds(&self, change: &Change, side: Side) -> Result<bool, Reject> {
-        let mut context = Context::default();
+        let mut context = Context::with_env(ENVIRONMENT.clone());
         let (new, old) = match side {
             Side::After => (change.new.as_ref(), change.old.as_ref()),
             Side::Before => (change.old.as_ref(), None),
         };
-        for (name, read) in VARIABLES.into_iter().zip(self.reads) {
-            if read {
+        for (name, read) in VARIABLES.into_iter().zip(&self.reads) {
+            if read.any() {
                 let value = match name {
-                    "new" => image(new)?,
-                    "old" => image(old)?,
-                    "keys" => image(Some(&change.keys))?,
+                    "new" => image(new, read)?,
+                    "old" => image(old, read)?,
+                    "keys" => image(Some(&change.keys), read)?,
                     _ => event(change),
                 };
                 context.add_variable_from_value(name, value);
@@ -158,11 +163,16 @@ fn valueless(error: &ExecutionError) -> String {
 }
 
 /// A missing image is an empty map, so that `has(old.x)` is false rather than an error.
-fn image(image: Option<&Image>) -> Result<objects::Value, Reject> {
-    Ok(match image {
-        None => map(HashMap::<String, objects::Value>::new()),
-        Some(image) => item(image.item()?),
-    })
+fn image(image: Option<&Image>, read: &Read) -> Result<objects::Value, Reject> {
+    let Some(image) = image else { return Ok(map(HashMap::<String, objects::Value>::new())) };
+    let Read::Attributes(names) = read else { return Ok(item(image.item()?)) };
+    let mut values = HashMap::with_capacity(names.len());
+    for name in names {
+        if let Some(value) = image.attribute(name)? {
+            values.insert(name.clone(), cel_value(&value));
+        }
+    }
+    Ok(map(values))
 }
 
 fn item(item: &Item) -> objects::Value {

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::item::{Item, Value};
@@ -47,12 +47,13 @@ pub struct Data {
     /// Whether DynamoDB's time to live removed the item.
     pub expired: bool,
     /// The primary key of the source item.
+    #[serde(serialize_with = "in_order")]
     pub keys: BTreeMap<String, Value>,
     /// The included attributes after the change.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_in_order")]
     pub new: Option<BTreeMap<String, Value>>,
     /// The included attributes before the change.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_in_order")]
     pub old: Option<BTreeMap<String, Value>>,
 }
 
@@ -94,6 +95,40 @@ pub struct ReceivedData<'a> {
     /// The included attributes before the change, as JSON.
     #[serde(borrow, default)]
     pub old: Option<&'a RawValue>,
+}
+
+fn in_order<S: Serializer>(item: &BTreeMap<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(item.iter().map(|(name, value)| (name, Ordered(value))))
+}
+
+fn some_in_order<S: Serializer>(
+    item: &Option<BTreeMap<String, Value>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match item {
+        Some(item) => in_order(item, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// A value whose maps are written in the order of their names, at every depth: a map's own order is that of its hashing.
+struct Ordered<'a>(&'a Value);
+
+impl Serialize for Ordered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::M(map) => {
+                let map: BTreeMap<&str, Ordered<'_>> =
+                    map.iter().map(|(name, value)| (name.as_str(), Ordered(value))).collect();
+                serializer.collect_map([("M", map)])
+            }
+            Value::L(list) => {
+                let list: Vec<Ordered<'_>> = list.iter().map(Ordered).collect();
+                serializer.collect_map([("L", list)])
+            }
+            scalar => scalar.serialize(serializer),
+        }
+    }
 }
 
 /// A key's attributes in the order of their names.

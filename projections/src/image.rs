@@ -1,9 +1,11 @@
 //! An item before or after a change, decoded only as far as a projection reads it.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -43,8 +45,24 @@ enum Form {
 /// Where one attribute's value stands in the JSON.
 #[derive(Debug)]
 struct Slot {
-    name: Box<str>,
+    name: Name,
     value: Range<usize>,
+}
+
+/// An attribute's name: most have no escapes in their JSON and need not be copied out of it.
+#[derive(Debug)]
+enum Name {
+    At(Range<usize>),
+    Unescaped(Box<str>),
+}
+
+impl Slot {
+    fn name<'a>(&'a self, json: &'a [u8]) -> &'a [u8] {
+        match &self.name {
+            Name::At(range) => &json[range.clone()],
+            Name::Unescaped(name) => name.as_bytes(),
+        }
+    }
 }
 
 impl Image {
@@ -77,7 +95,9 @@ impl Image {
         let mut item = std::collections::HashMap::new();
         if let Form::Raw { json, .. } = &self.form {
             for slot in self.slots()? {
-                item.insert(slot.name.to_string(), decode_attribute(&slot.name, &json[slot.value.clone()])?);
+                let name = String::from_utf8_lossy(slot.name(json)).into_owned();
+                let value = decode_attribute(&name, &json[slot.value.clone()])?;
+                item.insert(name, value);
             }
         }
         Ok(self.decoded.get_or_init(|| item.into()))
@@ -99,7 +119,8 @@ impl Image {
 
     fn raw(&self, name: &str) -> Result<Option<&[u8]>, ImageError> {
         let Form::Raw { json, .. } = &self.form else { return Ok(None) };
-        Ok(self.slots()?.iter().find(|slot| &*slot.name == name).map(|slot| &json[slot.value.clone()]))
+        let slot = self.slots()?.iter().find(|slot| slot.name(json) == name.as_bytes());
+        Ok(slot.map(|slot| &json[slot.value.clone()]))
     }
 
     fn slots(&self) -> Result<&[Slot], ImageError> {
@@ -132,7 +153,7 @@ fn place(error: &serde_json::Error) -> String {
 
 /// Finds where each attribute's value stands, without decoding any.
 fn index(json: &[u8]) -> Result<Vec<Slot>, ImageError> {
-    struct Slots<'j>(&'j [u8]);
+    struct Slots<'j>(&'j str);
     impl<'de> Visitor<'de> for Slots<'de> {
         type Value = Vec<Slot>;
 
@@ -141,14 +162,28 @@ fn index(json: &[u8]) -> Result<Vec<Slot>, ImageError> {
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let place = |part: &str| {
+                let start = part.as_ptr() as usize - self.0.as_ptr() as usize;
+                start..start + part.len()
+            };
             let mut slots = Vec::with_capacity(16);
-            while let Some((name, value)) = map.next_entry::<Box<str>, &'de RawValue>()? {
-                let start = value.get().as_ptr() as usize - self.0.as_ptr() as usize;
-                slots.push(Slot { name, value: start..start + value.get().len() });
+            while let Some((name, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+                let name = match name.0 {
+                    Cow::Borrowed(name) => Name::At(place(name)),
+                    Cow::Owned(name) => Name::Unescaped(name.into()),
+                };
+                slots.push(Slot { name, value: place(value.get()) });
             }
             Ok(slots)
         }
     }
-    let mut decoder = serde_json::Deserializer::from_slice(json);
-    decoder.deserialize_map(Slots(json)).map_err(|error| ImageError::NotAMap(place(&error)))
+    // Checked once as a whole, which is cheaper than text by text.
+    let text = std::str::from_utf8(json).map_err(|_| ImageError::NotAMap("no UTF-8".to_owned()))?;
+    let mut decoder = serde_json::Deserializer::from_str(text);
+    decoder.deserialize_map(Slots(text)).map_err(|error| ImageError::NotAMap(place(&error)))
 }
+
+/// A text that is copied only where the JSON has escapes in it.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -11,6 +11,9 @@ pub use serde_dynamo::Item;
 /// The name of an attribute, shared between the config and all that is made from it.
 pub type AttributeName = Arc<str>;
 
+/// Attributes whose names start with this are Millstream's own: guards, and inline tombstones.
+pub const RESERVED: &str = "ms:";
+
 /// A primary key, of a table or an index: its attributes in the order of their names.
 pub type Key = BTreeMap<AttributeName, Value>;
 

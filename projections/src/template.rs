@@ -1,5 +1,6 @@
 //! Values made from a change: `"{path}"` keeps the attribute's type, `"COMPANY#{companyId}"` is text.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::change::View;
@@ -86,6 +87,32 @@ impl Template {
     /// Whether the value may be left out of a row.
     pub fn is_optional(&self) -> bool {
         self.placeholders().any(|placeholder| placeholder.optional)
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(Value::S(text)) => write_text(f, text),
+            Self::Literal(Value::N(digits)) => f.write_str(digits),
+            Self::Literal(Value::Bool(bool)) => write!(f, "{bool}"),
+            Self::Literal(other) => write!(f, "{other:?}"),
+            Self::Attribute(placeholder) => fmt::Display::fmt(placeholder, f),
+            Self::Text(parts) => parts.iter().try_for_each(|part| match part {
+                Part::Text(text) => write_text(f, text),
+                Part::Value(placeholder) => fmt::Display::fmt(placeholder, f),
+            }),
+        }
+    }
+}
+
+fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_str(&text.replace('{', "{{").replace('}', "}}"))
+}
+
+impl fmt::Display for Placeholder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{}{}}}", self.path, if self.optional { "?" } else { "" })
     }
 }
 

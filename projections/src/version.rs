@@ -12,6 +12,10 @@ use crate::item::{Item, write_canonical};
 /// DynamoDB's sequence numbers have 21 to 40 digits; padded to 40 they compare as bytes.
 pub const SEQUENCE_DIGITS: usize = 40;
 
+/// What makes a removal later than the declared version it removed. It begins with the lowest character that a text can
+/// reasonably lack, so that any longer text, which is a later version, is greater still.
+const REMOVED: &str = "\u{1}removed";
+
 /// Why a text is no version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VersionError {
@@ -93,7 +97,7 @@ impl Version {
         };
         let mut text = text.ok_or_else(|| VersionError::Declared(unfit(value)))?;
         if removed {
-            text.push_str("/removed");
+            text.push_str(REMOVED);
         }
         Ok(Self(text.into()))
     }

@@ -26,13 +26,13 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     keep: bool,
     /// Runs on a DynamoDB-compatible endpoint, or on AWS itself with `aws`, instead of the DynamoDB inside.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
     endpoint: Option<String>,
-    /// What the names of the tables start with. They are removed at the end. [default: millstream-demo-<seed>- at an endpoint]
-    #[arg(long, value_name = "TEXT")]
+    /// What the names of the tables start with; they are removed at the end [default: millstream-demo-<seed>- at an endpoint]
+    #[arg(long, value_name = "TEXT", value_parser = prefix)]
     prefix: Option<String>,
     /// Runs with real SNS and SQS at this endpoint, or on AWS itself with `aws`, instead of a topic inside.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
     sns_endpoint: Option<String>,
 }
 
@@ -40,7 +40,9 @@ pub(crate) struct DemoArgs {
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     if args.poison > args.changes {
         let (poison, changes) = (args.poison, args.changes);
-        return Err(Failure::Wrong(format!("--poison {poison} is more than all {changes} changes: use --poison {changes} or less")));
+        return Err(Failure::Wrong(format!(
+            "--poison {poison} is more than all {changes} changes: use --poison {changes} or less"
+        )));
     }
     let settings = Settings {
         changes: args.changes as usize,
@@ -58,4 +60,19 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
         Err(DemoError::Said(text)) => Err(Failure::Failed(text)),
         Err(DemoError::Output(error)) => Err(Failure::Output(error)),
     }
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    let known = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)) || text == demo::AWS;
+    known
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write http://host:port, https://host, or aws for AWS itself".to_owned())
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    let valid =
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) && text.len() <= 100;
+    valid.then(|| text.to_owned()).ok_or_else(|| {
+        "it begins the names of tables: use up to 100 of a-z, A-Z, 0-9, `-`, `_` and `.`".to_owned()
+    })
 }

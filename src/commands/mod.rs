@@ -3,6 +3,9 @@
 use std::io;
 use std::process::ExitCode;
 
+/// What a config means.
+pub(crate) mod check;
+
 /// What the dead letters say.
 pub(crate) mod replay;
 

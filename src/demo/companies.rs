@@ -78,7 +78,12 @@ impl Company {
     fn new(chance: &mut StdRng) -> Self {
         let name = name(chance);
         let status = chance.random_bool(0.8).then(|| chance.random_range(0..STATUSES.len()));
-        Self { name, status, vat: chance.random_range(1..100_000_000), employees: chance.random_range(1..5_000) }
+        Self {
+            name,
+            status,
+            vat: chance.random_range(1..100_000_000),
+            employees: chance.random_range(1..5_000),
+        }
     }
 
     /// A new name, a new status, or something that nobody else is told of.

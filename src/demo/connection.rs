@@ -36,7 +36,10 @@ impl Connection {
     /// Connects to `endpoint`, or starts a DynamoDB where none is given.
     pub(crate) async fn open(endpoint: Option<&str>) -> Result<Self, DemoError> {
         let server = match endpoint {
-            None => Some(Server::start().map_err(|e| DemoError::new(format!("cannot start the DynamoDB inside: {e}")))?),
+            None => Some(
+                Server::start()
+                    .map_err(|e| DemoError::new(format!("cannot start the DynamoDB inside: {e}")))?,
+            ),
             Some(_) => None,
         };
         let url = match &server {
@@ -44,7 +47,8 @@ impl Connection {
             None => endpoint.filter(|endpoint| *endpoint != AWS).map(str::to_owned),
         };
         let base = configuration(url.as_deref(), server.is_some()).await;
-        let services = base.clone().into_builder().retry_config(RetryConfig::standard().with_max_attempts(8)).build();
+        let services =
+            base.clone().into_builder().retry_config(RetryConfig::standard().with_max_attempts(5)).build();
         let pipeline = Aws::from_config(base.into_builder().retry_config(RetryConfig::disabled()).build());
         Ok(Self { services, pipeline, url, inside: server.is_some(), _server: server })
     }
@@ -56,7 +60,8 @@ pub(crate) async fn configuration(url: Option<&str>, inside: bool) -> SdkConfig 
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(Duration::from_secs(20))
         .build();
-    let made_up = SharedCredentialsProvider::new(Credentials::new("demo", "demo", None, None, "millstream demo"));
+    let made_up =
+        SharedCredentialsProvider::new(Credentials::new("demo", "demo", None, None, "millstream demo"));
     if inside {
         // Nothing of the environment may lead the demo to anyone's real tables.
         let mut config = SdkConfig::builder()

@@ -54,7 +54,12 @@ pub(crate) struct Round {
 
 impl Parcel {
     /// A record of a stream.
-    pub(crate) fn of_stream(source: &SourceName, record: Arc<Record>, stream: Arc<str>, delivery: &Delivery) -> Self {
+    pub(crate) fn of_stream(
+        source: &SourceName,
+        record: Arc<Record>,
+        stream: Arc<str>,
+        delivery: &Delivery,
+    ) -> Self {
         let digest = delivery.change.as_ref().ok().and_then(|change| change.digest().ok());
         Self { source: source.clone(), digest, wire: Wire::Stream(record, stream) }
     }
@@ -66,7 +71,9 @@ impl Parcel {
 
     fn deliver(&self) -> Delivery {
         match &self.wire {
-            Wire::Stream(record, stream) => stream_record::decode(Record::clone(record), &self.source, stream),
+            Wire::Stream(record, stream) => {
+                stream_record::decode(Record::clone(record), &self.source, stream)
+            }
             Wire::Queue { id, body } => {
                 let id = DeliveryId::Message { id: id.clone(), group: None };
                 message::decode(id, body.clone(), &self.source)
@@ -206,12 +213,71 @@ impl Dealer {
     fn outdated(&mut self) -> Option<Round> {
         let first = self.delivered.get(self.chance.random_range(0..self.delivered.len().max(1)))?;
         let source = first.source.clone();
-        let of_source: Vec<&Parcel> = self.delivered.iter().filter(|parcel| parcel.source == source).collect();
+        let of_source: Vec<&Parcel> =
+            self.delivered.iter().filter(|parcel| parcel.source == source).collect();
         let count = self.chance.random_range(1..=20);
         let mut parcels = Vec::with_capacity(count);
         for _ in 0..count {
             parcels.push(of_source[self.chance.random_range(0..of_source.len())].clone());
         }
         Some(Round { source, parcels })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn parcels(source: &SourceName, count: usize) -> Vec<Parcel> {
+        let parcel = |number: usize| Parcel {
+            source: source.clone(),
+            digest: Some(KeyDigest::of_bytes(&[(number % 5) as u8])),
+            wire: Wire::Queue { id: format!("{} {number:04}", number % 5), body: Bytes::new() },
+        };
+        (0..count).map(parcel).collect()
+    }
+
+    fn ids(rounds: &[Round]) -> Vec<String> {
+        let id = |parcel: &Parcel| match &parcel.wire {
+            Wire::Queue { id, .. } => id.clone(),
+            Wire::Stream(..) => String::new(),
+        };
+        rounds.iter().flat_map(|round| round.parcels.iter().map(id)).collect()
+    }
+
+    #[test]
+    fn every_change_comes_and_those_of_a_key_first_come_in_their_order() {
+        let source = SourceName::new("orders").unwrap();
+        let mut repeated = 0;
+        for seed in 0..50 {
+            let mut dealer = Dealer::new(StdRng::seed_from_u64(seed));
+            let dealt = ids(&dealer.deal_changes(vec![parcels(&source, 300)]));
+            let mut last: HashMap<String, String> = HashMap::new();
+            let mut seen = std::collections::HashSet::new();
+            for id in &dealt {
+                let (key, number) = id.split_once(' ').unwrap();
+                if seen.insert(id.clone()) {
+                    let before = last.insert(key.to_owned(), number.to_owned());
+                    assert!(before.is_none_or(|before| before.as_str() < number), "seed {seed}: {id}");
+                }
+            }
+            assert_eq!(seen.len(), 300);
+            repeated += dealt.len() - seen.len();
+        }
+        assert!(repeated > 0);
+    }
+
+    #[test]
+    fn every_message_comes_by_the_last_call() {
+        let source = SourceName::new("events").unwrap();
+        let mut dealer = Dealer::new(StdRng::seed_from_u64(1));
+        let mut dealt = ids(&dealer.deal_messages(parcels(&source, 200), false));
+        assert!(dealt.iter().collect::<std::collections::HashSet<_>>().len() < 200, "some are overtaken");
+        dealt.extend(ids(&dealer.deal_messages(Vec::new(), true)));
+        assert_eq!(dealt.iter().collect::<std::collections::HashSet<_>>().len(), 200);
     }
 }

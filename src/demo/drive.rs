@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use millstream_processor::clock::Deadline;
 use millstream_processor::letters::LetterId;
 use millstream_processor::outcome::FaultKind;
@@ -23,8 +22,8 @@ use super::workload::{Act, Step, Workload, Write};
 use super::world::{Topic, World};
 use super::{DemoError, Settings};
 
-/// How many changes are written before the streams are read again.
-const WRITTEN_AT_ONCE: std::ops::RangeInclusive<usize> = 20..=200;
+/// The most changes that are written before the streams are read again.
+const WRITTEN_AT_ONCE: usize = 200;
 /// How often deliveries that are unfinished come again, and the wait before that.
 const TRIES: usize = 40;
 /// The wait before deliveries that are unfinished come again.
@@ -90,13 +89,19 @@ impl<'w> Run<'w> {
     }
 
     /// Writes the whole workload and delivers it.
-    pub(crate) async fn play(&mut self, workload: &mut Workload, progress: &Progress) -> Result<(), DemoError> {
+    pub(crate) async fn play(
+        &mut self,
+        workload: &mut Workload,
+        progress: &Progress,
+    ) -> Result<(), DemoError> {
         for ((table, _), row) in &workload.memory().others {
             self.write(&super::workload::put(table, row.clone())).await?;
         }
         let changes = workload.left();
+        // Small enough that every part of the run has some of it.
+        let most = (changes / 6).clamp(1, WRITTEN_AT_ONCE);
         loop {
-            let some = self.chance.random_range(WRITTEN_AT_ONCE);
+            let some = self.chance.random_range(1..=most);
             for step in workload.by_ref().take(some) {
                 self.step(&step).await?;
                 progress.show(&self.tally);
@@ -122,12 +127,12 @@ impl<'w> Run<'w> {
         }
         let mut followed = Vec::new();
         for round in rounds {
-            let done = self.pipelines[0].run_until_done(&round).await?;
+            let done = until_done(&self.pipelines[0], &round).await?;
             followed.push(Followed { source: round.source().clone(), done });
         }
         if let Topic::Local(topic) = &self.world.topic {
             if let Some(round) = Round::of(self.parcels(topic.take())) {
-                let done = self.pipelines[0].run_until_done(&round).await?;
+                let done = until_done(&self.pipelines[0], &round).await?;
                 followed.push(Followed { source: round.source().clone(), done });
             }
         } else if let Some(done) = self.receive().await? {
@@ -163,9 +168,10 @@ impl<'w> Run<'w> {
                 deleted.map(drop).map_err(|error| fault(doing("DeleteItem"), &error))?;
             }
             Act::Set { key, attribute: (name, value) } => {
-                let key = key.clone().into_iter().collect::<std::collections::HashMap<String, AttributeValue>>();
+                let key = key.clone().into_iter().collect();
                 let set = client.update_item().table_name(&table).set_key(Some(key));
-                let set = set.update_expression("SET #name = :value").expression_attribute_names("#name", *name);
+                let set =
+                    set.update_expression("SET #name = :value").expression_attribute_names("#name", *name);
                 let set = set.expression_attribute_values(":value", value.clone()).send().await;
                 set.map(drop).map_err(|error| fault(doing("UpdateItem"), &error))?;
             }
@@ -185,15 +191,27 @@ impl<'w> Run<'w> {
         Ok(())
     }
 
-    async fn deliver_messages(&mut self, both: bool, last: bool, progress: &Progress) -> Result<(), DemoError> {
+    async fn deliver_messages(
+        &mut self,
+        both: bool,
+        last: bool,
+        progress: &Progress,
+    ) -> Result<(), DemoError> {
         let Topic::Local(topic) = &self.world.topic else { return self.receive_all(last, progress).await };
-        let parcels = self.parcels(topic.take());
-        self.tally.events += parcels.len() as u64;
-        for round in self.dealer.deal_messages(parcels, last) {
-            self.deliver(round, both).await?;
-            progress.show(&self.tally);
+        let topic = topic.clone();
+        loop {
+            let messages = topic.take();
+            self.tally.events += messages.len() as u64;
+            let parcels = self.parcels(messages);
+            for round in self.dealer.deal_messages(parcels, last) {
+                self.deliver(round, both).await?;
+                progress.show(&self.tally);
+            }
+            // A change that came again in between has been told again.
+            if !last || topic.is_empty() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn parcels(&self, messages: Vec<Message>) -> Vec<Parcel> {
@@ -213,7 +231,9 @@ impl<'w> Run<'w> {
                 }
                 None if !last || self.world.topic.is_drained() => return Ok(()),
                 None if since.elapsed() > PATIENCE => {
-                    return Err(DemoError::new("the queue never brought some of the events that were published"));
+                    return Err(DemoError::new(
+                        "the queue never brought some of the events that were published",
+                    ));
                 }
                 None => {}
             }
@@ -227,7 +247,7 @@ impl<'w> Run<'w> {
         let parcel =
             |message: &Received| Parcel::of_queue(&self.queue, message.id.clone(), message.body.clone());
         let Some(round) = Round::of(messages.iter().map(parcel).collect()) else { return Ok(None) };
-        let done = self.pipelines[0].run_until_done(&round).await?;
+        let done = until_done(&self.pipelines[0], &round).await?;
         for message in messages {
             topic.done(message).await?;
         }
@@ -236,9 +256,9 @@ impl<'w> Run<'w> {
 
     /// Hands one round to one processor, or to both at once; what is unfinished comes again.
     async fn deliver(&mut self, round: Round, both: bool) -> Result<(), DemoError> {
-        let first = self.pipelines[0].run_until_done(&round);
+        let first = until_done(&self.pipelines[0], &round);
         if both {
-            let (first, second) = tokio::join!(first, self.pipelines[1].run_until_done(&round));
+            let (first, second) = tokio::join!(first, until_done(&self.pipelines[1], &round));
             self.tally.add(first?);
             self.tally.add(second?);
         } else {
@@ -276,28 +296,22 @@ pub(crate) struct Followed {
 }
 
 /// Delivers a round again and again as long as some of it is unfinished, as a stream and a queue do.
-trait RunUntilDone {
-    async fn run_until_done(&self, round: &Round) -> Result<Done, DemoError>;
-}
-
-impl RunUntilDone for Pipeline {
-    async fn run_until_done(&self, round: &Round) -> Result<Done, DemoError> {
-        let mut done = Done::default();
-        let mut round = round.clone();
-        for _ in 0..TRIES {
-            let report = self.run(&round.batch(), Deadline::NONE).await;
-            done.deliveries += round.len() as u64;
-            done.counts += report.counts;
-            done.letters.extend_from_slice(&report.letters);
-            match report.first_fault() {
-                None => return Ok(done),
-                Some(fault) if fault.kind == FaultKind::Misconfigured => return Err(fault.clone().into()),
-                Some(_) => {}
-            }
-            let unfinished: Vec<bool> = report.unfinished.iter().map(Option::is_some).collect();
-            round = round.unfinished(&unfinished);
-            tokio::time::sleep(PAUSE).await;
+async fn until_done(pipeline: &Pipeline, round: &Round) -> Result<Done, DemoError> {
+    let mut done = Done::default();
+    let mut round = round.clone();
+    for _ in 0..TRIES {
+        let report = pipeline.run(&round.batch(), Deadline::NONE).await;
+        done.deliveries += round.len() as u64;
+        done.counts += report.counts;
+        done.letters.extend_from_slice(&report.letters);
+        match report.first_fault() {
+            None => return Ok(done),
+            Some(fault) if fault.kind == FaultKind::Misconfigured => return Err(fault.clone().into()),
+            Some(_) => {}
         }
-        Err(DemoError::new(format!("a batch is still unfinished after {TRIES} deliveries")))
+        let unfinished: Vec<bool> = report.unfinished.iter().map(Option::is_some).collect();
+        round = round.unfinished(&unfinished);
+        tokio::time::sleep(PAUSE).await;
     }
+    Err(DemoError::new(format!("a batch is still unfinished after {TRIES} deliveries")))
 }

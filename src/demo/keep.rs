@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::connection::REGION;
 use super::drive::{Followed, Run};
 use super::world::World;
 use super::{DemoError, Settings, told_to_stop};
-use super::connection::REGION;
 use crate::output::{complain, print};
 
 /// How often the streams are asked for something new.
@@ -55,7 +55,7 @@ fn invitation(world: &World) -> String {
     let prefix = &world.prefix;
     let environment = match &world.connection.url {
         Some(url) if world.connection.inside => format!(
-            "  export AWS_ENDPOINT_URL={url} AWS_REGION={REGION} AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo\n"
+            "  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={REGION} AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo\n"
         ),
         Some(url) => format!("  export AWS_ENDPOINT_URL={url}\n"),
         None => String::new(),

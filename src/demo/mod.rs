@@ -45,6 +45,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::output::print;
+pub(crate) use connection::AWS;
 use drive::Run;
 pub(crate) use error::DemoError;
 use progress::Progress;
@@ -140,7 +141,8 @@ async fn stoppable<T>(work: impl Future<Output = Result<T, DemoError>>) -> Resul
 /// Ends when the demo is told to stop, by Ctrl-C or by `kill`.
 async fn told_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         // Without handlers a signal ends the process by itself.
         return std::future::pending().await;

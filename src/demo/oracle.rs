@@ -64,7 +64,8 @@ pub(crate) async fn compare(client: &Client, prefix: &str, memory: &Memory) -> R
 /// What should be there.
 fn expected(companies: &Rows, orders: &Rows, memory: &Memory) -> Tables {
     let mut tables: Tables = TARGETS.map(|table| (table, Rows::new())).into();
-    let mut add = |table: &'static str, row: Row| drop(tables.entry(table).or_default().insert(key(table, &row), row));
+    let mut add =
+        |table: &'static str, row: Row| drop(tables.entry(table).or_default().insert(key(table, &row), row));
     for ((table, _), own) in &memory.others {
         let mut row = own.clone();
         match *table {
@@ -159,7 +160,8 @@ fn diff(expected: &Tables, found: &Tables) -> Comparison {
             let (expected, found) = (expected.get(key), found.get(key));
             if expected.is_some() != found.is_some() {
                 let (expected, found) = (expected.map(row_in_words), found.map(row_in_words));
-                let difference = Difference { table, key: key.clone(), attribute: String::new(), expected, found };
+                let difference =
+                    Difference { table, key: key.clone(), attribute: String::new(), expected, found };
                 comparison.differences.push(difference);
                 continue;
             }
@@ -190,7 +192,8 @@ async fn scan(client: &Client, prefix: &str, table: &'static str) -> Result<Rows
     let mut rows = Rows::new();
     let mut from = None;
     loop {
-        let page = client.scan().table_name(&name).consistent_read(true).set_exclusive_start_key(from).send().await;
+        let page =
+            client.scan().table_name(&name).consistent_read(true).set_exclusive_start_key(from).send().await;
         let page = page.map_err(|error| fault(format!("Scan of table {name}"), &error))?;
         for item in page.items.unwrap_or_default() {
             if item.contains_key(REMOVED) {
@@ -223,7 +226,8 @@ fn in_words(value: &AttributeValue) -> String {
 }
 
 fn row_in_words(row: &Row) -> String {
-    let attributes: Vec<String> = row.iter().map(|(name, value)| format!("{name}: {}", in_words(value))).collect();
+    let attributes: Vec<String> =
+        row.iter().map(|(name, value)| format!("{name}: {}", in_words(value))).collect();
     format!("{{{}}}", attributes.join(", "))
 }
 
@@ -252,7 +256,8 @@ mod tests {
         let mut memory = Memory::default();
         memory.others.insert((BILLING, "company-1".to_owned()), row([("companyId", text("company-1"))]));
         let company = row([("companyId", text("company-1")), ("name", text("Amber Mills"))]);
-        let (companies, orders) = ([("company-1".to_owned(), company)], [("order-1".to_owned(), order(status))]);
+        let (companies, orders) =
+            ([("company-1".to_owned(), company)], [("order-1".to_owned(), order(status))]);
         expected(&companies.into(), &orders.into(), &memory)
     }
 
@@ -299,9 +304,15 @@ mod tests {
 
     #[test]
     fn an_order_is_where_its_status_puts_it() {
-        for (status, expected) in [("DRAFT", [0, 0, 0]), ("PLACED", [1, 1, 0]), ("PAID", [1, 1, 1]), ("SHIPPED", [1, 0, 1])] {
+        for (status, expected) in
+            [("DRAFT", [0, 0, 0]), ("PLACED", [1, 1, 0]), ("PAID", [1, 1, 1]), ("SHIPPED", [1, 0, 1])]
+        {
             let tables = world(status);
-            assert_eq!([ACCOUNTING, INVENTORY, SHIPPING].map(|table| tables[table].len()), expected, "{status}");
+            assert_eq!(
+                [ACCOUNTING, INVENTORY, SHIPPING].map(|table| tables[table].len()),
+                expected,
+                "{status}"
+            );
         }
     }
 }

@@ -123,7 +123,10 @@ impl Order {
         match chance.random_range(0..10) {
             0..=2 => self.status = (self.status + 1) % STATUSES.len(),
             3 => self.status = if self.status == 0 { 1 } else { 0 },
-            4..=5 => self.warehouse = (self.warehouse + chance.random_range(1..WAREHOUSES.len())) % WAREHOUSES.len(),
+            4..=5 => {
+                self.warehouse =
+                    (self.warehouse + chance.random_range(1..WAREHOUSES.len())) % WAREHOUSES.len()
+            }
             6..=7 => {
                 let step = chance.random_range(1..CITIES.len());
                 self.city = Some(self.city.map_or(step, |city| (city + step) % CITIES.len()));

@@ -60,8 +60,12 @@ impl RemoteTopic {
             .await
             .map_err(|error| fault(format!("CreateQueue {name}"), &error));
         // The pipeline retries by itself.
-        let once = config.clone().into_builder().retry_config(aws_config::retry::RetryConfig::disabled()).build();
-        let sink = Arc::new(Recorder { inner: SnsSink::new(aws_sdk_sns::Client::new(&once)), published: Mutex::default() });
+        let once =
+            config.clone().into_builder().retry_config(aws_config::retry::RetryConfig::disabled()).build();
+        let sink = Arc::new(Recorder {
+            inner: SnsSink::new(aws_sdk_sns::Client::new(&once)),
+            published: Mutex::default(),
+        });
         let mut this = Self { sns, sqs, topic, queue: String::new(), sink, received: HashSet::new() };
         let subscribed = match created {
             Ok(created) => {
@@ -81,7 +85,8 @@ impl RemoteTopic {
 
     async fn subscribe(&self) -> Result<(), DemoError> {
         let (topic, queue) = (&self.topic, &self.queue);
-        let asked = self.sqs.get_queue_attributes().queue_url(queue).attribute_names(QueueAttributeName::QueueArn);
+        let asked =
+            self.sqs.get_queue_attributes().queue_url(queue).attribute_names(QueueAttributeName::QueueArn);
         let attributes =
             asked.send().await.map_err(|error| fault(format!("GetQueueAttributes of {queue}"), &error))?;
         let arn = attributes.attributes.and_then(|mut all| all.remove(&QueueAttributeName::QueueArn));
@@ -124,7 +129,8 @@ impl RemoteTopic {
     /// The message is done: it shall not come again. Its event is noted as received.
     pub(crate) async fn done(&mut self, message: Received) -> Result<(), DemoError> {
         self.received.extend(event_id(&message.body));
-        let deleted = self.sqs.delete_message().queue_url(&self.queue).receipt_handle(message.receipt).send().await;
+        let deleted =
+            self.sqs.delete_message().queue_url(&self.queue).receipt_handle(message.receipt).send().await;
         deleted.map(drop).map_err(|error| fault(format!("DeleteMessage from {}", self.queue), &error).into())
     }
 

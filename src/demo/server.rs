@@ -22,7 +22,9 @@ impl Server {
         let database = Database::memory().map_err(io::Error::other)?;
         let (stop, stopped) = oneshot::channel::<()>();
         // Its calls block. On a thread of its own they never hold up the pipeline.
-        thread::Builder::new().name("dynamodb".to_owned()).spawn(move || serve(listener, database, stopped))?;
+        thread::Builder::new()
+            .name("dynamodb".to_owned())
+            .spawn(move || serve(listener, database, stopped))?;
         Ok(Self { url, _stop: stop })
     }
 

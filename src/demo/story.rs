@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Settings;
 use super::drive::Tally;
 use super::oracle::{Comparison, Difference};
+use super::{AWS, Settings};
 
 /// How many differences are shown one by one.
 const SHOWN: usize = 10;
@@ -46,13 +46,16 @@ struct Json {
 pub(crate) fn opening(settings: &Settings) -> String {
     let place = match settings.endpoint.as_deref() {
         None => "a DynamoDB inside this process".to_owned(),
-        Some("aws") => "AWS".to_owned(),
+        Some(AWS) => "AWS".to_owned(),
         Some(url) => url.to_owned(),
     };
     let poison = match settings.poison {
         0 => String::new(),
-        1 => "\nOne order can never be projected: it has to end as a letter and hold up nothing else.".to_owned(),
-        many => format!("\n{many} orders can never be projected: each has to end as a letter and hold up nothing else."),
+        1 => "\nOne order can never be projected: it has to end as a letter and hold up nothing else."
+            .to_owned(),
+        many => format!(
+            "\n{many} orders can never be projected: each has to end as a letter and hold up nothing else."
+        ),
     };
     format!(
         "\
@@ -104,10 +107,22 @@ impl Summary {
             ("changes", self.tally.changes, "that the services made".to_owned()),
             ("deliveries", self.tally.deliveries, "handed to Millstream, with all repetitions".to_owned()),
             ("writes", counts.written, "of rows and events".to_owned()),
-            ("coalesced", counts.coalesced, "writes saved: the batch held something newer for the row".to_owned()),
-            ("stale", counts.stale, "writes dropped: the row had that already, or something newer".to_owned()),
-            ("letters", self.letters as u64, format!("for {} poison records", self.poison)),
-            ("rows compared", self.comparison.rows as u64, "in five tables, attribute by attribute".to_owned()),
+            (
+                "coalesced",
+                counts.coalesced,
+                "writes saved: the batch held something newer for the row".to_owned(),
+            ),
+            (
+                "stale",
+                counts.stale,
+                "writes dropped: the row had that already, or something newer".to_owned(),
+            ),
+            ("letters", self.letters as u64, format!("for {}", count(self.poison, "poison record"))),
+            (
+                "rows compared",
+                self.comparison.rows as u64,
+                "in five tables, attribute by attribute".to_owned(),
+            ),
             ("differences", self.comparison.differences.len() as u64, String::new()),
         ];
         let mut story = String::new();
@@ -137,10 +152,11 @@ impl Summary {
                  and what could not be projected is kept as a letter with its cause.\n"
             ));
         } else {
-            let (letters, poison) = (self.letters, self.poison);
+            let (differences, letters) =
+                (count(differences.len(), "difference"), count(self.letters, "letter"));
             verdict.push_str(&format!(
-                "NOT proven: {} differences, {letters} letters for {poison} poison records. `--seed {}` repeats this run.\n",
-                differences.len(),
+                "NOT proven: {differences}, {letters} for {}. `--seed {}` repeats this run.\n",
+                count(self.poison, "poison record"),
                 self.seed
             ));
         }
@@ -153,6 +169,10 @@ fn line(difference: &Difference) -> String {
     let attribute = if attribute.is_empty() { "the row" } else { attribute };
     let or_nothing = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
     format!("  {table} {key}: {attribute} should be {} and is {}\n", or_nothing(expected), or_nothing(found))
+}
+
+fn count(count: usize, what: &str) -> String {
+    format!("{} {what}{}", thousands(count as u64), if count == 1 { "" } else { "s" })
 }
 
 /// A number with commas between its thousands.

@@ -95,7 +95,8 @@ pub(crate) async fn create(client: &Client, prefix: &str, layout: &Layout) -> Re
 pub(crate) async fn expire(client: &Client, prefix: &str) -> Result<(), DemoError> {
     let table = format!("{prefix}{}", EXPIRES.0);
     let expire = TimeToLiveSpecification::builder().attribute_name(EXPIRES.1).enabled(true).build()?;
-    let expired = client.update_time_to_live().table_name(&table).time_to_live_specification(expire).send().await;
+    let expired =
+        client.update_time_to_live().table_name(&table).time_to_live_specification(expire).send().await;
     expired.map(drop).map_err(|error| fault(format!("UpdateTimeToLive on table {table}"), &error).into())
 }
 
@@ -121,7 +122,9 @@ pub(crate) async fn describe(
 ) -> Result<Option<aws_sdk_dynamodb::types::TableDescription>, DemoError> {
     match client.describe_table().table_name(table).send().await {
         Ok(described) => Ok(described.table),
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => Ok(None),
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
+            Ok(None)
+        }
         Err(error) => Err(fault(format!("DescribeTable {table}"), &error).into()),
     }
 }

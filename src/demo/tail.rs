@@ -66,7 +66,10 @@ impl Tail {
                 }
                 if last.elapsed() > PATIENCE {
                     let missing = self.written - self.seen;
-                    return Err(DemoError::new(format!("the stream of {} never brought {missing} changes", self.table)));
+                    return Err(DemoError::new(format!(
+                        "the stream of {} never brought {missing} changes",
+                        self.table
+                    )));
                 }
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -82,7 +85,9 @@ impl Tail {
         self.records += page.len() as u64;
         self.seen += page.iter().filter(|delivery| changes(delivery)).count();
         let parcel = |delivery: Delivery| match &delivery.raw {
-            Raw::Record(record, stream) => Some(Parcel::of_stream(&self.source, record.clone(), stream.clone(), &delivery)),
+            Raw::Record(record, stream) => {
+                Some(Parcel::of_stream(&self.source, record.clone(), stream.clone(), &delivery))
+            }
             Raw::Json(_) | Raw::Nth { .. } => None,
         };
         Ok(page.into_iter().filter_map(parcel).collect())
@@ -104,7 +109,9 @@ impl Tail {
 /// Whether a record tells of a change. AWS writes no record of a write that changes nothing; others may.
 fn changes(delivery: &Delivery) -> bool {
     let Ok(change) = &delivery.change else { return true };
-    let (ChangeKind::Modify, Some(old), Some(new)) = (change.kind, &change.old, &change.new) else { return true };
+    let (ChangeKind::Modify, Some(old), Some(new)) = (change.kind, &change.old, &change.new) else {
+        return true;
+    };
     match (old.item(), new.item()) {
         (Ok(old), Ok(new)) => old.as_ref() != new.as_ref(),
         (Err(_), _) | (_, Err(_)) => true,

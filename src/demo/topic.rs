@@ -34,6 +34,11 @@ impl LocalTopic {
         messages.sort_by(|a, b| a.id.cmp(&b.id));
         messages
     }
+
+    /// Whether nothing lies in the queue.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
 }
 
 impl TopicSink for LocalTopic {

@@ -172,8 +172,12 @@ fn others(chance: &mut StdRng, companies: &Companies) -> Others {
         others.insert((BILLING, company.clone()), row(billing));
         for year in 2024..=2024 + chance.random_range(0..3_u32) {
             let id = format!("{company}/{year}");
-            let statistics =
-                [("statisticsId", text(&id)), ("companyId", text(&company)), ("year", number(year)), ("visits", number(0))];
+            let statistics = [
+                ("statisticsId", text(&id)),
+                ("companyId", text(&company)),
+                ("year", number(year)),
+                ("visits", number(0)),
+            ];
             others.insert((STATISTICS, id), row(statistics));
         }
     }
@@ -220,7 +224,9 @@ mod tests {
     fn every_change_changes_something() {
         let mut items: BTreeMap<(&str, String), Row> = BTreeMap::new();
         for step in Workload::new(3, 2_000, 2) {
-            let (Act::Put(row) | Act::Delete(row)) = &step.change.act else { panic!("a source is never patched") };
+            let (Act::Put(row) | Act::Delete(row)) = &step.change.act else {
+                panic!("a source is never patched")
+            };
             let key = row.get("orderId").or(row.get("companyId")).and_then(|key| key.as_s().ok()).unwrap();
             let place = (step.change.table, key.clone());
             let before = match &step.change.act {

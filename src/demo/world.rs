@@ -14,7 +14,7 @@ use super::connection::{Connection, REGION, configuration};
 use super::remote::RemoteTopic;
 use super::tables::{self, LAYOUTS};
 use super::topic::LocalTopic;
-use super::{DemoError, Settings};
+use super::{AWS, DemoError, Settings};
 
 /// The config that the demo runs. It ships with the program, so that the demo runs anywhere.
 const CONFIG: &str = include_str!("../../demo/millstream.toml");
@@ -59,8 +59,10 @@ impl World {
         let topic = match &settings.sns_endpoint {
             None => Topic::Local(Arc::default()),
             Some(url) => {
-                let url = Some(url.as_str()).filter(|url| *url != super::connection::AWS);
-                let name = format!("{prefix}company-changed");
+                let url = Some(url.as_str()).filter(|url| *url != AWS);
+                // Making a topic that is there already is no error to SNS, so only a name of its own is safe to remove.
+                let own = format!("{prefix}company-changed-{:08x}", rand::random::<u32>());
+                let name = own.replace('.', "-");
                 Topic::Remote(Box::new(RemoteTopic::create(&configuration(url, false).await, &name).await?))
             }
         };
@@ -111,7 +113,9 @@ impl World {
     /// The source that the topic's queue is.
     pub(crate) fn queue_source(&self) -> Result<SourceName, DemoError> {
         let queue = self.config.sources.iter().find(|source| matches!(source.kind, SourceKind::Queue(_)));
-        queue.map(|source| source.name.clone()).ok_or_else(|| DemoError::new(format!("{CONFIG_NAME} has no queue")))
+        queue
+            .map(|source| source.name.clone())
+            .ok_or_else(|| DemoError::new(format!("{CONFIG_NAME} has no queue")))
     }
 
     /// A table's name with its prefix.

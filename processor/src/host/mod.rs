@@ -2,9 +2,10 @@
 
 /// The Lambda behind an event source mapping, a queue or a topic.
 pub mod lambda;
-/// Why a function cannot start, told to Lambda.
-mod init_error;
 /// A plain reader of one stream, for one process.
 pub mod reader;
 /// The `main` of a Lambda function.
 pub mod runtime;
+
+/// Why a function cannot start, told to Lambda.
+mod init_error;

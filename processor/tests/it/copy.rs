@@ -171,6 +171,39 @@ async fn two_projections_patch_one_row_without_disturbing_each_other() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_copy_by_key_leaves_alone_what_another_item_copied_there() {
+    let world = World::new(
+        r#"
+[source.users]
+table = "Users"
+
+[projection.owner]
+kind = "copy"
+from = "users"
+table = "Mailboxes"
+key = { address = "{address}" }
+set = { owner = "{userId}" }
+"#,
+    )
+    .await;
+    world.source("Users", "userId").await;
+    world.table("Mailboxes", "address").await;
+    for address in ["a", "b"] {
+        world.db.put("Mailboxes", json!({ "address": address })).await;
+    }
+    world.db.put("Users", json!({ "userId": "u1", "address": "a" })).await;
+    world.db.put("Users", json!({ "userId": "u1", "address": "b" })).await;
+    world.db.put("Users", json!({ "userId": "u2", "address": "a" })).await;
+    let records = world.db.read_stream("Users").await;
+    world.deliver("Users", &records[..1]).await;
+    // The next owner of the address is heard of before the first one moves away.
+    world.deliver("Users", &records[2..]).await;
+    world.deliver("Users", &records[1..2]).await;
+    let expected = [json!({ "address": "a", "owner": "u2" }), json!({ "address": "b", "owner": "u1" })];
+    assert_eq!(world.rows("Mailboxes").await, expected);
+}
+
+#[tokio::test]
 async fn a_copy_never_makes_a_row() {
     let world = by_key().await;
     name(&world, "c1", "Mill").await;

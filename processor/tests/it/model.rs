@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodbstreams::types::Record;
-use millstream_test_support::faults::{Fault, Rule};
+use millstream_test_support::faults::{Fault, Rule, RuleId};
 use millstream_test_support::lambda_event;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -13,6 +13,10 @@ use serde_json::{Value, json};
 use crate::world::{World, sequence};
 
 const CONFIG: &str = r#"
+[pipeline]
+retry_max = "500ms"
+retry_elapsed = "2s"
+
 [source.items]
 table = "Items"
 
@@ -100,6 +104,8 @@ enum Step {
         kind: usize,
         requests: usize,
     },
+    /// Every request that speaks of an item is throttled, until the next such step.
+    Jam { item: usize },
     /// The process dies at a request from now on, before it or after it is applied.
     Crash {
         request: usize,
@@ -109,6 +115,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let item = 0..ITEMS;
+    let jammed = 0..ITEMS;
     prop_oneof![
         6 => (item.clone(), any::<bool>(), 0..4u8, prop::bool::weighted(0.25))
             .prop_map(|(item, home, label, hidden)| Step::Put { item, home, label, hidden }),
@@ -119,6 +126,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..20usize, 1..8usize).prop_map(|(from, records)| Step::Stale { from, records }),
         2 => (0..10usize, 1..8usize).prop_map(|(from, events)| Step::Queue { from, events }),
         2 => (0..7usize, 1..5usize).prop_map(|(kind, requests)| Step::Fault { kind, requests }),
+        2 => jammed.prop_map(|item| Step::Jam { item }),
         1 => (1..6usize, any::<bool>()).prop_map(|(request, after)| Step::Crash { request, after }),
     ]
 }
@@ -128,6 +136,7 @@ struct Run {
     world: World,
     topic: String,
     checkpoint: usize,
+    jam: Option<RuleId>,
 }
 
 impl Run {
@@ -148,7 +157,7 @@ impl Run {
             }
         }
         let topic = world.topics.create("items");
-        Self { world, topic, checkpoint: 0 }
+        Self { world, topic, checkpoint: 0, jam: None }
     }
 
     async fn step(&mut self, step: Step) {
@@ -189,6 +198,16 @@ impl Run {
                     other => Rule::any(other),
                 };
                 self.world.db.faults().add(rule.first(requests));
+            }
+            Step::Jam { item } => {
+                let faults = self.world.db.faults();
+                self.jam = match self.jam.take() {
+                    Some(jam) => {
+                        faults.remove(jam);
+                        None
+                    }
+                    None => Some(faults.add(Rule::any(Fault::Throttle).containing(&id(item)))),
+                };
             }
             Step::Crash { request, after } => {
                 let fault = if after { Fault::CrashAfter } else { Fault::Crash };

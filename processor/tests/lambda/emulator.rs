@@ -13,7 +13,11 @@ async fn the_emulator_of_aws_invokes_the_bootstrap() {
     deployment.order("o1", 1).await;
     deployment.order("o2", 2).await;
     let mut env = borrowed(&deployment.env);
-    env.extend([("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "AKIDTEST"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+    env.extend([
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDTEST"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ]);
     let emulator = RuntimeInterfaceEmulator::start(Path::new(BOOTSTRAP), &env).await;
     let (event, _) = deployment.event("Orders").await;
     let answer = emulator.invoke(&event).await;

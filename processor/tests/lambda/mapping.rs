@@ -125,7 +125,10 @@ async fn a_wrong_deployment_is_retried_and_bisected_and_never_fills_the_letters(
     assert_eq!(failures.len(), records.len());
     for (document, record) in failures.iter().zip(&records) {
         let batch = &document["DDBStreamBatchInfo"];
-        assert_eq!((&batch["batchSize"], &batch["startSequenceNumber"]), (&json!(1), &json!(sequence(record))));
+        assert_eq!(
+            (&batch["batchSize"], &batch["startSequenceNumber"]),
+            (&json!(1), &json!(sequence(record)))
+        );
         assert_eq!(document["requestContext"]["condition"], "RetryAttemptsExhausted");
         assert_eq!(document["responseContext"]["functionError"], "Unhandled");
     }

@@ -85,17 +85,28 @@ async fn logs_are_json_and_metrics_are_embedded() {
     let lines = lines(&function);
 
     let batch = lines.iter().find(|line| line["message"] == "batch done").expect("a line for the batch");
-    assert_eq!((&batch["level"], &batch["source"], &batch["changes"]), (&json!("INFO"), &json!("orders"), &json!(3)));
-    let stored = lines.iter().find(|line| line["message"] == "dead letter stored").expect("a line for the letter");
+    assert_eq!(
+        (&batch["level"], &batch["source"], &batch["changes"]),
+        (&json!("INFO"), &json!("orders"), &json!(3))
+    );
+    let stored =
+        lines.iter().find(|line| line["message"] == "dead letter stored").expect("a line for the letter");
     let letters = deployment.letters().await;
     assert_eq!(letters.len(), 1);
     assert_eq!(stored["letter"], letters[0].head.id.as_str());
     assert_eq!((&stored["projection"], &stored["fault"]), (&json!("labelled"), &json!("rejected")));
 
-    let of = |outcome: &str| metric(&lines, "millstream_changes_total", &json!({ "source": "orders", "outcome": outcome }));
-    assert_eq!((of("done"), of("lettered"), of("unfinished")), (Some(json!(3)), Some(json!(1)), None));
-    let accounting = json!({ "projection": "accounting", "result": "written" });
-    assert_eq!(metric(&lines, "millstream_writes_total", &accounting), Some(json!(3)));
+    let changes = |projection: &str, outcome: &str| {
+        let series = json!({ "source": "orders", "projection": projection, "outcome": outcome });
+        metric(&lines, "millstream_changes_total", &series)
+    };
+    assert_eq!((changes("accounting", "done"), changes("accounting", "lettered")), (Some(json!(3)), None));
+    assert_eq!(
+        (changes("labelled", "done"), changes("labelled", "lettered")),
+        (Some(json!(2)), Some(json!(1)))
+    );
+    let written = json!({ "table": "Accounting", "kind": "put" });
+    assert_eq!(metric(&lines, "millstream_writes_total", &written), Some(json!(3)));
     let letters = json!({ "projection": "labelled", "fault": "rejected" });
     assert_eq!(metric(&lines, "millstream_letters_total", &letters), Some(json!(1)));
     assert!(metric(&lines, "millstream_apply_seconds", &json!({ "source": "orders" })).is_some());
@@ -106,7 +117,8 @@ async fn logs_are_json_and_metrics_are_embedded() {
 async fn no_value_of_an_item_is_ever_printed() {
     let deployment = deployment().await;
     let secret = |id: &str, extra: Value| {
-        let mut item = json!({ "orderId": id, "total": SECRET, "revision": [SECRET], "note": { "inner": SECRET } });
+        let mut item =
+            json!({ "orderId": id, "total": SECRET, "revision": [SECRET], "note": { "inner": SECRET } });
         item.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
         item
     };

@@ -174,7 +174,8 @@ impl Found<'_> {
         let (view, kind) = (source.view, &self.projection.kind);
         let name = view.as_str();
         if let Kind::Emit(emit) = kind {
-            if !emit.include.is_empty() && !(view.has_new() && view.has_old()) {
+            let both = view.has_new() && view.has_old();
+            if !both && !emit.include.is_empty() {
                 let side = if view.has_new() { "after" } else { "before" };
                 let text =
                     format!("with stream_view = \"{name}\" events carry the item {side} the change only");

@@ -1,7 +1,4 @@
-//! Names that AWS gives meaning to: tables, indexes, topics, queues, attributes.
-
-/// What starts with this is ours: guards and tombstones.
-pub(super) const RESERVED: &str = "ms:";
+//! Names that AWS gives meaning to: tables, indexes, topics, queues.
 
 /// DynamoDB's names of tables and indexes have 3 to 255 characters.
 const TABLE_LENGTH: std::ops::RangeInclusive<usize> = 3..=255;

@@ -88,9 +88,7 @@ impl Kind {
     pub fn key(&self) -> &Templates {
         match self {
             Self::Replica(replica) => &replica.key,
-            Self::Copy(copy) => match &copy.rows {
-                Rows::One(key) | Rows::Many { key, .. } => key,
-            },
+            Self::Copy(copy) => copy.rows.key(),
             Self::Emit(_) => const { &Templates::new() },
         }
     }
@@ -240,8 +238,22 @@ fn replica(raw: RawReplica, base: Base, section: &mut Section<'_>) -> Option<Rep
     let words = [("ledger", Tombstones::Ledger), ("inline", Tombstones::Inline)];
     let remembered = choice(raw.tombstones, section, "tombstones", words);
     let tombstones = if deletes { remembered } else { Tombstones::Never };
-    let (name, selection) = base?;
-    Some(Replica { name, selection, table: table?, key: key?, set: set?, tombstones })
+    let ((name, selection), key) = base.zip(key)?;
+    let selection = counting_moves(selection, &key);
+    Some(Replica { name, selection, table: table?, key, set: set?, tombstones })
+}
+
+/// An item that moves to another row counts whatever `changed` names: its former row would stand for ever.
+fn counting_moves(mut selection: Selection, key: &Templates) -> Selection {
+    if !selection.changed.is_empty() {
+        for placeholder in key.iter().flat_map(|(_, template)| template.placeholders()) {
+            let root = placeholder.path.root();
+            if !selection.changed.contains(root) {
+                selection.changed.push(root.clone());
+            }
+        }
+    }
+    selection
 }
 
 const KEY_ADVICE: &str = "say how a row is found: key = { id = \"{id}\" }";
@@ -271,8 +283,10 @@ fn copy(raw: RawCopy, base: Base, section: &mut Section<'_>) -> Option<Copy> {
         templates(at, section, "set", Place::Set)
     });
     let rows = one.or(many);
-    if let (Some(Rows::One(key) | Rows::Many { key, .. }), Some(set)) = (&rows, &set) {
-        for (name, _) in set.iter().filter(|(name, _)| key.iter().any(|(key_name, _)| key_name == name)) {
+    if let (Some(rows), Some(set)) = (&rows, &set) {
+        for (name, _) in
+            set.iter().filter(|(name, _)| rows.key().iter().any(|(key_name, _)| key_name == name))
+        {
             let what = "is an attribute that the rows are found by";
             let advice = "leave it out: a row that changed it would be another row";
             section.error(set_at.unwrap_or(section.offset), &format!("set.{name}"), what, advice);
@@ -280,8 +294,9 @@ fn copy(raw: RawCopy, base: Base, section: &mut Section<'_>) -> Option<Copy> {
     }
     let words = [("clear", OnDelete::Clear), ("keep", OnDelete::Keep), ("delete", OnDelete::Delete)];
     let on_delete = choice(raw.on_delete, section, "on_delete", words);
-    let (name, selection) = base?;
-    Some(Copy { name, selection, table: table?, rows: rows?, set: set?, on_delete })
+    let ((name, selection), rows) = base.zip(rows)?;
+    let selection = counting_moves(selection, rows.key());
+    Some(Copy { name, selection, table: table?, rows, set: set?, on_delete })
 }
 
 fn many(at: At<RawMatch>, section: &mut Section<'_>) -> Option<Rows> {

@@ -94,19 +94,18 @@ pub(super) struct RawPipeline {
 /// The keys that every `[projection.<name>]` has.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend("required" = ["kind", "from"]))]
 pub(super) struct RawCommon {
     /// What it keeps: `replica`, `copy` or `emit`.
-    #[schemars(required)]
     pub(super) kind: Field<String>,
     /// The source whose changes it follows: the `<name>` of a `[source.<name>]`.
-    #[schemars(required)]
     pub(super) from: Field<String>,
     /// Which items belong to it: a CEL expression over `new`, `old`, `keys` and `event`. All items without it. An item
     /// that stops matching is removed. An attribute that may be missing is tested with `has(new.x)` first.
     #[serde(rename = "where")]
     pub(super) condition: Field<String>,
     /// Top-level attributes, one of which has to differ between the images for a modification to count. Needs both
-    /// images. Any difference counts without it.
+    /// images. Any difference counts without it; attributes that `key` or `match` reads count always.
     pub(super) changed: Field<Vec<Field<String>>>,
     /// The attribute of the source item that holds its version: a whole number or text that grows with every change.
     /// The stream's own sequence without it. Never a timestamp.
@@ -116,12 +115,11 @@ pub(super) struct RawCommon {
 /// `kind = "replica"`: rows that the projection owns, put and deleted as a whole.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend("required" = ["table", "key"]))]
 pub(super) struct RawReplica {
     /// The table that holds the rows.
-    #[schemars(required)]
     pub(super) table: Field<String>,
     /// The primary key of a row: one or two attributes, none optional.
-    #[schemars(required)]
     pub(super) key: Field<RawTemplates>,
     /// The attributes of a row, beside its key. The whole source item without it.
     pub(super) set: Field<RawTemplates>,
@@ -137,9 +135,9 @@ pub(super) struct RawReplica {
 /// `kind = "copy"`: attributes on rows that another owner made. Exactly one of `key` and `match`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend("required" = ["table", "set"]))]
 pub(super) struct RawCopy {
     /// The table whose rows carry the copy.
-    #[schemars(required)]
     pub(super) table: Field<String>,
     /// One row by its primary key (1:1).
     pub(super) key: Field<RawTemplates>,
@@ -147,7 +145,6 @@ pub(super) struct RawCopy {
     #[serde(rename = "match")]
     pub(super) rows: Field<RawMatch>,
     /// The attributes that are copied; at least one, and none of those that the rows are found by.
-    #[schemars(required)]
     pub(super) set: Field<RawTemplates>,
     /// What happens when the source item goes: `clear` (default; the copied attributes are removed), `keep` (they stay)
     /// or `delete` (the rows go too).
@@ -158,21 +155,20 @@ pub(super) struct RawCopy {
 /// How the rows of a 1:N copy are found.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["index", "key"]))]
 pub(super) struct RawMatch {
     /// The index.
-    #[schemars(required)]
     pub(super) index: Field<String>,
     /// The key to query it by.
-    #[schemars(required)]
     pub(super) key: Field<RawTemplates>,
 }
 
 /// `kind = "emit"`: an event on an SNS topic for other services.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend("required" = ["topic"]))]
 pub(super) struct RawEmit {
     /// The topic's ARN. On a FIFO topic the source item is the message group.
-    #[schemars(required)]
     pub(super) topic: Field<String>,
     /// The top-level attributes that travel in the event beside the key, before and after the change. None without it.
     /// An event may have 256 KiB: an item whose included attributes are larger, both images together, becomes a letter.

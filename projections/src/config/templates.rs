@@ -2,9 +2,8 @@
 
 use super::error::Section;
 use super::field::{At, Field};
-use super::names::RESERVED;
 use super::raw::{RawTemplates, RawValue};
-use crate::item::{AttributeName, Value};
+use crate::item::{AttributeName, RESERVED, Value};
 use crate::kinds::Templates;
 use crate::template::{Template, TemplateError};
 

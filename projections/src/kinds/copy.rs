@@ -43,6 +43,15 @@ pub enum Rows {
     },
 }
 
+impl Rows {
+    /// The templates of the key that the rows are found by.
+    pub fn key(&self) -> &Templates {
+        match self {
+            Self::One(key) | Self::Many { key, .. } => key,
+        }
+    }
+}
+
 /// What happens to a copy when its source item goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnDelete {
@@ -79,24 +88,18 @@ impl Projection for Copy {
 }
 
 impl Copy {
-    fn key_templates(&self) -> &Templates {
-        match &self.rows {
-            Rows::One(key) | Rows::Many { key, .. } => key,
-        }
-    }
-
     fn key_after(&self, change: &Change) -> Result<Key, Reject> {
         if change.new.is_none() {
             return Err(Reject::deployment(
                 "the stream carries no new image: a copy needs NEW_AND_OLD_IMAGES or NEW_IMAGE",
             ));
         }
-        key(self.key_templates(), change.after())
+        key(self.rows.key(), change.after())
     }
 
     /// The key before the change; none where the old item had none, since then nothing was copied from it.
     fn key_before(&self, change: &Change) -> Result<Option<Key>, Reject> {
-        match (key(self.key_templates(), change.before()), &change.old) {
+        match (key(self.rows.key(), change.before()), &change.old) {
             (Ok(key), _) => Ok(Some(key)),
             (Err(_), Some(_)) => Ok(None),
             (Err(reject), None) => Err(Reject::deployment(format!(

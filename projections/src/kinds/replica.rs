@@ -1,12 +1,13 @@
 //! `replica`: rows that the projection owns, one a source item, put and deleted as a whole.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::selection::Selection;
 use super::{Templates, key};
 use crate::change::{Change, View};
 use crate::effect::{Effect, Effects, Target, Tombstones, Write};
-use crate::item::{Item, Key};
+use crate::item::{Item, Key, RESERVED};
 use crate::name::ProjectionName;
 use crate::projection::{Projection, Reject};
 use crate::version::Guard;
@@ -77,7 +78,7 @@ impl Replica {
 
     fn put(&self, key: Key, after: View<'_>, expect_row: bool, guard: Guard) -> Result<Effect, Reject> {
         let mut item = match (self.set.is_empty(), after.image) {
-            (true, Some(image)) => image.item()?.clone(),
+            (true, Some(image)) => without_guards(image.item()?),
             _ => Item::default(),
         };
         for (name, template) in &self.set {
@@ -97,4 +98,11 @@ impl Replica {
     fn row(&self, key: Key) -> Target {
         Target::Row { table: self.table.clone(), key }
     }
+}
+
+/// A source that is a target itself carries guards and tombstones, which mean nothing on another row: a copied
+/// `ms:expires` would let the time to live take the row.
+fn without_guards(item: &Item) -> Item {
+    let own = item.iter().filter(|(name, _)| !name.starts_with(RESERVED));
+    own.map(|(name, value)| (name.clone(), value.clone())).collect::<HashMap<_, _>>().into()
 }

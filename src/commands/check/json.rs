@@ -1,0 +1,130 @@
+//! What the command says, as one JSON object.
+
+use millstream_processor::wiring::WiringError;
+use millstream_projections::config::cost::{Cost, Units, costs};
+use millstream_projections::config::duration::text;
+use millstream_projections::config::{
+    Config, Kind, LettersStore, ProjectionConfig, SourceKind, Warning, lint,
+};
+use millstream_projections::effect::Tombstones;
+use millstream_projections::kinds::Templates;
+use millstream_projections::kinds::copy::{OnDelete, Rows};
+use serde_json::{Map, Value, json};
+
+/// A config that can be used.
+pub(super) fn config(file: &str, config: &Config) -> Value {
+    let sources: Vec<Value> = config.sources.iter().map(source).collect();
+    let projections: Vec<Value> = config.projections.iter().map(projection).collect();
+    let letters = match &config.letters.store {
+        LettersStore::Table => json!({ "table": config.state.letters_table() }),
+        LettersStore::Directory(path) => json!({ "directory": path }),
+    };
+    json!({
+        "ok": true,
+        "file": file,
+        "config": config.hash,
+        "sources": sources,
+        "projections": projections,
+        "ledger": { "table": config.state.ledger_table(), "keep": text(config.state.tombstones) },
+        "letters": { "store": letters, "keep": text(config.letters.keep) },
+        "warnings": lint(config).iter().map(warning).collect::<Vec<_>>(),
+        "costs": costs(config).iter().map(cost).collect::<Vec<_>>(),
+    })
+}
+
+/// A config that cannot be used, with everything that is wrong.
+pub(super) fn errors(file: &str, error: &WiringError) -> Value {
+    let errors = match error {
+        WiringError::Config(errors) => errors.iter().map(|error| {
+            json!({
+                "line": error.line,
+                "section": error.section,
+                "key": error.key,
+                "what": error.what,
+                "advice": error.advice,
+            })
+        }),
+        WiringError::Unreadable { .. } => {
+            return json!({ "ok": false, "file": file, "errors": [{ "what": error.to_string() }] });
+        }
+    };
+    json!({ "ok": false, "file": file, "errors": errors.collect::<Vec<_>>() })
+}
+
+fn source(source: &millstream_projections::config::SourceConfig) -> Value {
+    let mut object = json!({ "name": source.name.as_str(), "line": source.line });
+    object[source.kind.word()] = json!(**source.kind.resource());
+    if let SourceKind::Table(_) = source.kind {
+        object["stream_view"] = json!(source.view.as_str());
+    }
+    object
+}
+
+fn projection(projection: &ProjectionConfig) -> Value {
+    let selection = projection.kind.selection();
+    let mut object = json!({
+        "name": projection.name.as_str(),
+        "line": projection.line,
+        "kind": projection.kind.word(),
+        "from": projection.from.as_str(),
+        "where": selection.condition.as_ref().map(|condition| condition.text()),
+        "changed": selection.changed,
+        "version": selection.version,
+    });
+    match &projection.kind {
+        Kind::Replica(replica) => {
+            object["table"] = json!(*replica.table);
+            object["key"] = templates(&replica.key);
+            object["set"] = if replica.set.is_empty() { Value::Null } else { templates(&replica.set) };
+            object["guard"] = json!(format!("ms:{}", replica.name));
+            object["tombstones"] = json!(match replica.tombstones {
+                Tombstones::Ledger => "ledger",
+                Tombstones::Inline => "inline",
+                Tombstones::Never => "never",
+            });
+        }
+        Kind::Copy(copy) => {
+            object["table"] = json!(*copy.table);
+            match &copy.rows {
+                Rows::One(key) => object["key"] = templates(key),
+                Rows::Many { index, key } => {
+                    object["match"] = json!({ "index": **index, "key": templates(key) })
+                }
+            }
+            object["set"] = templates(&copy.set);
+            object["guard"] = json!(format!("ms:{}", copy.name));
+            object["on_delete"] = json!(match copy.on_delete {
+                OnDelete::Clear => "clear",
+                OnDelete::Keep => "keep",
+                OnDelete::Delete => "delete",
+            });
+        }
+        Kind::Emit(emit) => {
+            object["topic"] = json!(*emit.topic);
+            object["include"] = json!(emit.include);
+        }
+    }
+    object
+}
+
+fn templates(templates: &Templates) -> Value {
+    let entries = templates.iter().map(|(name, template)| (name.to_string(), json!(template.to_string())));
+    Value::Object(entries.collect::<Map<_, _>>())
+}
+
+fn warning(warning: &Warning) -> Value {
+    json!({ "line": warning.line, "subject": warning.subject, "text": warning.text, "advice": warning.advice })
+}
+
+fn cost(cost: &Cost) -> Value {
+    let units = |units: Units| json!({ "row": units.row, "ledger": units.ledger, "events": units.events });
+    json!({
+        "projection": cost.projection.as_str(),
+        "each_found_row": cost.each_found_row,
+        "insert": units(cost.insert),
+        "modify": units(cost.modify),
+        "move": cost.moved.map(units),
+        "remove": units(cost.remove),
+        "note": cost.note,
+    })
+}
