@@ -13,7 +13,6 @@ use crate::clock::Clock;
 use crate::holds::LedgerHolds;
 use crate::ledger::Ledger;
 use crate::letters::LetterStore;
-use crate::letters::audit::AuditTable;
 use crate::letters::directory::DirectoryLetters;
 use crate::letters::queue::{Patience, QueueLetters};
 use crate::letters::table::TableLetters;
@@ -147,8 +146,8 @@ pub fn letters(config: &Config, aws: &Aws, clock: Arc<dyn Clock>) -> Arc<dyn Let
             clock,
         )),
         LettersStore::Queue(url) => {
-            let trail = AuditTable::in_ledger(aws.dynamodb(), config.state.ledger_table().into());
-            Arc::new(QueueLetters::new(aws.sqs(), url.clone(), Patience::default(), trail))
+            let ledger = config.state.ledger_table().into();
+            Arc::new(QueueLetters::new(aws.sqs(), url.clone(), Patience::default(), aws.dynamodb(), ledger))
         }
         LettersStore::Directory(path) => Arc::new(DirectoryLetters::new(path.clone(), clock)),
     }

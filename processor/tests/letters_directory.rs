@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use millstream_processor::clock::SystemClock;
 use millstream_processor::letters::directory::DirectoryLetters;
 use millstream_processor::letters::{
-    Attempt, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore,
+    Attempt, AuditEntry, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore,
 };
 use millstream_processor::outcome::{Fault, FaultKind};
 use millstream_processor::projections::SourceName;
@@ -91,6 +91,27 @@ async fn a_file_under_another_letters_name_is_damaged() {
     assert!(refused.to_string().contains(stored.head.id.as_str()), "{refused}");
 }
 
+#[tokio::test]
+async fn a_line_of_the_trail_that_a_crash_tore_off_is_named_and_takes_no_other_with_it() {
+    let (directory, store) = ready();
+    let entry = |at| AuditEntry {
+        at,
+        by: "alice".to_owned(),
+        action: "apply".to_owned(),
+        letter: None,
+        result: "done".to_owned(),
+    };
+    store.audit(&entry(1)).await.unwrap();
+    let path = directory.path().join("audit.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}{}", &text[..10])).unwrap();
+    store.audit(&entry(2)).await.unwrap();
+    let trail: Vec<_> = store.trail().collect().await;
+    assert_eq!((trail.len(), &trail[0], &trail[2]), (3, &Ok(entry(1)), &Ok(entry(2))));
+    assert!(trail[1].as_ref().unwrap_err().to_string().contains("line 2 of"), "{trail:?}");
+    assert_eq!(store.list(&LetterFilter::default()).count().await, 0, "the trail is no foreign file");
+}
+
 fn ready() -> (TempDir, DirectoryLetters) {
     let directory = TempDir::new().unwrap();
     let store = DirectoryLetters::new(directory.path(), Arc::new(SystemClock));
@@ -110,6 +131,8 @@ fn letter(record: &'static str) -> Letter {
             digest: None,
             version: None,
             attempts: vec![Attempt::new(NOW, &Fault::new(FaultKind::Rejected, "it is wrong"))],
+            edited: 0,
+            closing: None,
         },
         record: record.into(),
     }

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use millstream_processor::clock::Clock;
 use millstream_processor::letters::table::{self, TableLetters};
 use millstream_processor::letters::{
-    Attempt, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore,
+    Attempt, AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore,
 };
 use millstream_processor::outcome::{Fault, FaultKind};
 use millstream_processor::projections::SourceName;
@@ -135,6 +135,102 @@ async fn a_letter_expires_after_its_last_attempt_and_never_before_its_record() {
 }
 
 #[tokio::test]
+async fn what_was_edited_and_its_original_live_as_long_as_the_letter() {
+    let (embedded, clock) = ready().await;
+    let store = letters(&embedded, &clock);
+    let stored = letter("record", NOW);
+    let id = &stored.head.id;
+    store.store(&stored).await.unwrap();
+    clock.0.store(NOW + 13 * DAY, Ordering::SeqCst);
+    assert!(store.edit(id, 0, &Bytes::from("edited")).await.unwrap());
+    let expires = |rows: &[serde_json::Value]| {
+        let of = |head: bool| rows.iter().filter(move |row| (row["part"] == 0) == head);
+        let all = |head| of(head).map(|row| row["expires"].as_u64().unwrap()).collect::<Vec<_>>();
+        (all(true), all(false))
+    };
+    let (heads, chunks) = expires(&embedded.scan_all(TABLE).await);
+    assert_eq!(heads, [NOW + 14 * DAY], "an edit lets no letter live longer");
+    assert!(chunks.len() == 2 && chunks.iter().all(|it| *it > heads[0]), "{chunks:?}");
+
+    // It fails again: the letter lives on, and with it both records.
+    store.store(&letter("record", NOW + 13 * DAY)).await.unwrap();
+    let (heads, chunks) = expires(&embedded.scan_all(TABLE).await);
+    assert_eq!(heads, [NOW + 27 * DAY]);
+    assert!(chunks.len() == 2 && chunks.iter().all(|it| *it > heads[0]), "{chunks:?}");
+
+    // What is over is over, even if DynamoDB has not dropped it yet.
+    clock.0.store(NOW + 27 * DAY, Ordering::SeqCst);
+    assert_eq!(store.original(id).await.unwrap(), None);
+    assert_eq!(store.state(id).await.unwrap(), None);
+    assert!(!store.edit(id, 1, &Bytes::from("again")).await.unwrap());
+    assert!(!store.close(id, &closing()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_crash_in_an_edit_leaves_the_old_record_or_the_new_one() {
+    let big: Bytes = vec![b'x'; 900 * 1024].into();
+    for (before, request) in [true, false].into_iter().flat_map(|before| (1..=5).map(move |n| (before, n))) {
+        let (embedded, clock) = ready().await;
+        let store = letters(&embedded, &clock);
+        let stored = letter("record", NOW);
+        let id = &stored.head.id;
+        store.store(&stored).await.unwrap();
+        embedded.faults().add(Rule::any(if before { Wire::Crash } else { Wire::CrashAfter }).nth(request));
+        tokio::select! {
+            _ = store.edit(id, 0, &big) => panic!("it has only five requests"),
+            () = embedded.faults().crashed() => {}
+        }
+        embedded.faults().clear();
+        embedded.faults().revive();
+        let found = store.load(id).await.unwrap().unwrap();
+        let done = !before && request == 5;
+        assert!(found.record == if done { big.clone() } else { stored.record.clone() });
+        assert_eq!(found.head.edited, u32::from(done));
+        assert_eq!(store.original(id).await.unwrap(), done.then(|| stored.record.clone()));
+    }
+}
+
+#[tokio::test]
+async fn lists_ask_the_index_for_the_time_and_the_table_for_no_more_than_that() {
+    let (embedded, clock) = ready().await;
+    let store = letters(&embedded, &clock);
+    let filter = LetterFilter { since: Some(NOW), until: Some(NOW + 1), ..LetterFilter::default() };
+    assert_eq!(store.list(&filter).count().await, 0);
+    for (request, state) in embedded.requests().iter().zip(["open", "held"]) {
+        assert_eq!(request.body["IndexName"], "by-state");
+        assert_eq!(request.body["ExpressionAttributeValues"][":hash"]["S"], state);
+        assert_eq!(
+            request.body["KeyConditionExpression"],
+            "#hash = :hash AND #first BETWEEN :since AND :last"
+        );
+    }
+    assert_eq!(embedded.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_line_of_the_trail_that_is_damaged_is_named_and_one_that_was_never_written_is_passed_over() {
+    let (embedded, clock) = ready().await;
+    let store = letters(&embedded, &clock);
+    let entry = |at| AuditEntry {
+        at,
+        by: "alice".to_owned(),
+        action: "apply".to_owned(),
+        letter: None,
+        result: "done".to_owned(),
+    };
+    for at in 1..=4 {
+        store.audit(&entry(at)).await.unwrap();
+    }
+    let key = |id: &str| json!({ "id": { "S": id }, "part": { "N": "0" } });
+    embedded.perform("DeleteItem", json!({ "TableName": TABLE, "Key": key("audit/2") })).await;
+    embedded.perform("PutItem", json!({ "TableName": TABLE, "Item": key("audit/3") })).await;
+    let trail: Vec<_> = store.trail().collect().await;
+    assert_eq!((trail.len(), &trail[0], &trail[2]), (3, &Ok(entry(1)), &Ok(entry(4))));
+    assert!(trail[1].as_ref().unwrap_err().to_string().contains("audit/3"), "{trail:?}");
+    assert_eq!(embedded.faults().count("Scan"), 0);
+}
+
+#[tokio::test]
 async fn writers_that_meet_in_a_full_history_all_get_in() {
     let (embedded, clock) = ready().await;
     for at in 0..51 {
@@ -174,6 +270,11 @@ async fn lists_query_and_never_scan() {
     assert_eq!(embedded.faults().count("Scan"), 0);
 }
 
+fn closing() -> Closing {
+    let (by, reason) = ("alice".to_owned(), "it is mended".to_owned());
+    Closing { state: LetterState::Discarded, at: NOW, by, reason }
+}
+
 async fn ready() -> (Embedded, Arc<ManualClock>) {
     let embedded = Embedded::new();
     table::create(&embedded.dynamodb(), TABLE).await.unwrap();
@@ -210,6 +311,8 @@ fn letter(record: impl Into<Bytes>, at: u64) -> Letter {
             digest: Some("A".repeat(22)),
             version: Some("2025/1".to_owned()),
             attempts: vec![Attempt::new(at, &Fault::new(FaultKind::Rejected, "it is wrong"))],
+            edited: 0,
+            closing: None,
         },
         record: record.into(),
     }

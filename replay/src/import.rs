@@ -14,6 +14,9 @@ use serde::Serialize;
 
 use crate::desk::Desk;
 
+/// Documents from a queue.
+mod drain;
+
 /// A stream keeps its records for so long.
 const RETENTION: u64 = 24 * 60 * 60;
 
@@ -176,11 +179,10 @@ impl Late {
         let what = match self.lost {
             Some(1) => "1 record is".to_owned(),
             Some(lost) => format!("{lost} records are"),
-            None => "the records are".to_owned(),
+            None => "records are".to_owned(),
         };
-        let by = self.by.map_or_else(String::new, |by| {
-            format!(", {}h {}m too late", by / 3_600, by / 60 % 60)
-        });
+        let by =
+            self.by.map_or_else(String::new, |by| format!(", {}h {}m too late", by / 3_600, by / 60 % 60));
         format!("{what} no longer in the stream{by}: {}", self.place)
     }
 }

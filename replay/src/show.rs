@@ -6,7 +6,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use millstream_processor::letters::{Attempt, Letter};
+use millstream_processor::letters::{Attempt, Closing, Letter};
 use millstream_processor::source::replay::decode_raw;
 use millstream_projections::item::same;
 use millstream_projections::{Change, Image, Item, SourceName, Value};
@@ -42,6 +42,11 @@ pub struct Shown {
     pub tries: u64,
     /// The attempts that are known, first one first.
     pub attempts: Vec<Attempt>,
+    /// How often its record was edited.
+    pub edited: u32,
+    /// How it was closed, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closing: Option<Closing>,
     /// What the record says.
     pub content: Content,
     /// The size of the record in bytes.
@@ -155,6 +160,11 @@ impl Shown {
             version: head.version.as_deref().map(|version| redaction.version(version)),
             tries: head.tries(),
             attempts: head.attempts.iter().map(attempt).collect(),
+            edited: head.edited,
+            closing: head
+                .closing
+                .as_ref()
+                .map(|closing| Closing { reason: redaction.message(&closing.reason), ..closing.clone() }),
             content: match &decoded {
                 Ok(change) => Content::Change(shown(change, &redaction)),
                 Err(cause) => Content::Undecodable(redaction.message(cause)),

@@ -46,7 +46,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long = "as", global = true, value_name = "TEXT")]
     identity: Option<String>,
     #[command(subcommand)]
-    command: ReplayCommand,
+    command: Box<ReplayCommand>,
 }
 
 #[derive(Debug, Subcommand)]

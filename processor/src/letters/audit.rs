@@ -34,7 +34,7 @@ type Row = HashMap<String, AttributeValue>;
 
 /// A trail in a table whose hash key is `id`.
 #[derive(Clone)]
-pub struct AuditTable {
+pub(super) struct AuditTable {
     client: Client,
     table: Arc<str>,
     /// The table's sort key, a number, where it has one.
@@ -44,7 +44,7 @@ pub struct AuditTable {
 
 impl AuditTable {
     /// A trail in the ledger.
-    pub fn in_ledger(client: Client, table: Arc<str>) -> Self {
+    pub(super) fn in_ledger(client: Client, table: Arc<str>) -> Self {
         Self { client, table, sort: None, reads: super::reads() }
     }
 
@@ -54,7 +54,7 @@ impl AuditTable {
     }
 
     /// Adds a line. Not tried again; done twice it stands there twice.
-    pub async fn append(&self, entry: &AuditEntry) -> Result<(), Fault> {
+    pub(super) async fn append(&self, entry: &AuditEntry) -> Result<(), Fault> {
         let number = self.next_number().await?;
         let mut line = entry.clone();
         line.result.truncate(line.result.floor_char_boundary(MAX_RESULT));
@@ -74,7 +74,7 @@ impl AuditTable {
     }
 
     /// All lines, oldest first.
-    pub fn read(&self) -> BoxStream<'_, Result<AuditEntry, Fault>> {
+    pub(super) fn read(&self) -> BoxStream<'_, Result<AuditEntry, Fault>> {
         let pages = stream::unfold(Some(Page::Start), move |page| async move {
             let read = match page? {
                 Page::Start => self.retried(|| self.last_number()).await.map(|last| (Vec::new(), 1, last)),

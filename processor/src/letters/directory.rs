@@ -203,8 +203,7 @@ fn change(
     id: &LetterId,
     change: impl FnOnce(&mut Filed) -> bool,
 ) -> Result<bool, Fault> {
-    let doing =
-        |error: &io::Error| io_fault(format!("{what} letter {id} in {}", directory.display()), error);
+    let doing = |error: &io::Error| io_fault(format!("{what} letter {id} in {}", directory.display()), error);
     if !directory.is_dir() && !fs::exists(directory).map_err(|error| doing(&error))? {
         return Ok(false);
     }

@@ -122,7 +122,6 @@ impl<'a> Written<'a> {
     }
 }
 
-
 fn as_text(record: &Bytes) -> (Option<&RawValue>, Option<String>) {
     let json: Option<&RawValue> = serde_json::from_slice(record).ok();
     // The parser drops white space around a value, and reads `null` as nothing; every byte has to come back.

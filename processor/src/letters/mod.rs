@@ -14,7 +14,7 @@ use crate::outcome::{Fault, FaultKind};
 use crate::retry::RetryPolicy;
 
 /// The trail of what operators did, in one of our own tables.
-pub mod audit;
+mod audit;
 /// Letters as JSON files in a directory.
 pub mod directory;
 /// The JSON of one letter, in a file or a message.
@@ -204,7 +204,7 @@ pub struct AuditEntry {
     pub at: u64,
     /// Who, as in [`Closing::by`].
     pub by: String,
-    /// What: `apply`, `discard`, `edit`, `import`.
+    /// What: `apply`, `discard`, `edit`, `import`; of a store that cannot keep what is discarded, also `delete`.
     pub action: String,
     /// Which letter, where it was one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -290,17 +290,34 @@ pub trait LetterStore: Send + Sync {
     /// nor `edit` lets a letter live longer: one that outlives a tombstone could bring a removed row back.
     fn close<'a>(&'a self, id: &'a LetterId, closing: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>>;
 
+    /// Where a letter stands; `None` if it was never stored, or is forgotten. Unlike `load` this also knows letters that
+    /// were closed and are not kept.
+    fn state<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<LetterState>, Fault>> {
+        Box::pin(async move { Ok(self.load(id).await?.map(|letter| letter.head.state)) })
+    }
+
     /// Puts another record in the place of a waiting letter's. The first original is kept, and `edited` is counted up.
     /// `Ok(false)`: it does not wait any more, is not there, or was edited meanwhile (`edited` is not what `seen` says).
-    fn edit<'a>(&'a self, id: &'a LetterId, seen: u32, record: &'a Bytes) -> BoxFuture<'a, Result<bool, Fault>>;
+    fn edit<'a>(
+        &'a self,
+        id: &'a LetterId,
+        seen: u32,
+        record: &'a Bytes,
+    ) -> BoxFuture<'a, Result<bool, Fault>>;
 
     /// The record as it was before its first edit; `None` if it was never edited or is not there.
     fn original<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<Bytes>, Fault>>;
 
     /// Tells the store that the letter is still being worked on for a while, so that nobody else takes it up. Only a
-    /// queue needs it; elsewhere guards and `close` are enough.
+    /// queue needs it; elsewhere guards and `close` are enough. `Err` with a conflict: others have it, or it is gone.
     fn prolong<'a>(&'a self, _id: &'a LetterId) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Lets others have at once whatever this process still holds of the store. To be called when a command ends; without
+    /// it they wait until a time is over. Only a queue needs it.
+    fn release(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 
     /// Adds a line to the trail of what operators did. It is only ever added to.

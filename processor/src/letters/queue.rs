@@ -10,12 +10,14 @@
 //! is that of their versions, which the letters carry; what FIFO adds is that a message that is sent twice within five
 //! minutes is there once.
 //!
-//! **What is read is received**, and given back when the list ends; if the process dies it comes back when its
-//! visibility ends. Meanwhile another process does not see it. Reading counts as receiving: the queue must have no
-//! redrive policy, or it would move letters away that were looked at too often.
+//! **What is read is received**, and given back when the list ends. A process that works on letters holds what it
+//! received until it calls `release`, or else until the visibility ends; meanwhile no other process sees it. Reading
+//! counts as receiving: the queue must have no redrive policy, or it would move letters away that were looked at too
+//! often.
 //!
-//! **What a queue cannot do:** keep a closed letter (a letter that is closed is deleted; of a discarded one a line of
-//! the audit trail remains), list closed ones, or remember how a letter was closed that fails again. A queue forgets a
+//! **What a queue cannot do:** keep a closed letter, list closed ones, or remember how a letter was closed that fails
+//! again. A letter that is closed is deleted; that it was closed stays in the ledger as long as a queue could have kept
+//! it, and of a discarded one a line of the audit trail. To find one letter all have to be received. A queue forgets a
 //! message after its own retention, 14 days at most, whatever `letters.keep` says. Of two operators that close one
 //! letter at once, one is told `true` if it is one message; if it is several, each gets the messages that he received,
 //! and what is left of the letter shows up again. Several operators at once want the table.
@@ -26,36 +28,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use self::inbox::{Deleted, Inbox, Listing};
-use self::pile::Merged;
+use self::closed::ClosedLetters;
+use self::inbox::{Deleted, Inbox, Visit};
+use self::pile::{Merged, Pile};
 use super::audit::AuditTable;
 use super::file::Filed;
-use super::{
-    AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore, history,
-};
+use super::{AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore};
 use crate::outcome::{Fault, FaultKind};
-use crate::sink::fault::fault;
 
+mod closed;
 mod inbox;
 mod message;
+mod outbox;
 mod pile;
-
-/// The largest message that every queue takes, unless someone set its limit lower.
-const USUAL_SIZE: usize = 256 * 1024;
-/// The limit counts the body alone here; what SQS adds is not much.
-const SPARE: usize = 1024;
 
 /// How long messages are held, and waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// How long a received message is kept from others, whole seconds (default 2 min). After a crash it takes this long
+    /// How long a received message is kept from others, whole seconds (default 1 min). After a crash it takes this long
     /// until the letters can be listed again.
     pub visibility: Duration,
     /// How long to wait for messages before the queue counts as read, whole seconds (default 1 s). With 0 SQS asks only
@@ -65,7 +61,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { visibility: Duration::from_secs(120), wait: Duration::from_secs(1) }
+        Self { visibility: Duration::from_secs(60), wait: Duration::from_secs(1) }
     }
 }
 
@@ -86,6 +82,7 @@ pub struct QueueLetters {
     /// The largest message of the queue.
     size: Arc<OnceCell<usize>>,
     trail: AuditTable,
+    closed: ClosedLetters,
 }
 
 impl LetterStore for QueueLetters {
@@ -104,6 +101,10 @@ impl LetterStore for QueueLetters {
 
     fn close<'a>(&'a self, id: &'a LetterId, closing: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>> {
         self.close_letter(id, closing).boxed()
+    }
+
+    fn state<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<LetterState>, Fault>> {
+        self.state_of(id).boxed()
     }
 
     fn edit<'a>(
@@ -125,6 +126,10 @@ impl LetterStore for QueueLetters {
         self.prolong_letter(id).boxed()
     }
 
+    fn release(&self) -> BoxFuture<'_, ()> {
+        self.inbox.release().boxed()
+    }
+
     fn audit<'a>(&'a self, entry: &'a AuditEntry) -> BoxFuture<'a, Result<(), Fault>> {
         self.trail.append(entry).boxed()
     }
@@ -135,20 +140,18 @@ impl LetterStore for QueueLetters {
 }
 
 impl QueueLetters {
-    /// Letters in the queue with this URL. Makes no request.
-    pub fn new(client: Client, url: Arc<str>, patience: Patience, trail: AuditTable) -> Self {
+    /// Letters in the queue with this URL; the ledger has their audit trail. Makes no request.
+    pub fn new(
+        client: Client,
+        url: Arc<str>,
+        patience: Patience,
+        dynamodb: aws_sdk_dynamodb::Client,
+        ledger: Arc<str>,
+    ) -> Self {
         let inbox = Arc::new(Inbox::new(client.clone(), url.clone(), patience, super::reads()));
-        Self { client, url, patience, inbox, size: Arc::default(), trail }
-    }
-
-    async fn store_letter(&self, letter: &Letter) -> Result<(), Fault> {
-        let attempts = letter.head.attempts.iter().map(history::bounded).collect();
-        let head = LetterHead { attempts, ..letter.head.clone() };
-        self.send(&Filed { letter: Letter { head, record: letter.record.clone() }, original: None }).await?;
-        // If it was being worked on it is so no longer, and others see it with its new attempt.
-        let worked_on = self.inbox.pile().take(&letter.head.id);
-        self.inbox.give_back(&worked_on).await;
-        Ok(())
+        let trail = AuditTable::in_ledger(dynamodb.clone(), ledger.clone());
+        let closed = ClosedLetters::new(dynamodb, ledger);
+        Self { client, url, patience, inbox, size: Arc::default(), trail, closed }
     }
 
     async fn list_letters<'a>(
@@ -158,9 +161,9 @@ impl QueueLetters {
         if !LetterState::ALL.into_iter().any(|state| state.waits() && filter.admits_state(state)) {
             return stream::empty().boxed();
         }
-        let listing = Listing::begin(self.inbox.clone());
-        if let Err(fault) = self.inbox.sweep(None).await {
-            listing.end().await;
+        let visit = Visit::begin(self.inbox.clone());
+        if let Err(fault) = self.inbox.sweep(None, |_| false).await {
+            visit.end().await;
             return stream::iter([Err(fault)]).boxed();
         }
         let (mut heads, wrong) = self.inbox.pile().heads();
@@ -172,11 +175,11 @@ impl QueueLetters {
         let wrong = wrong.into_iter().map(|what| Err(self.damaged(&what)));
         let all = wrong.collect::<Vec<_>>().into_iter().chain(heads.into_iter().map(Ok));
         // The last step gives back what was received: it is not done before the last letter was asked for.
-        let steps = stream::unfold((all, Some(listing)), |(mut all, listing)| async move {
+        let steps = stream::unfold((all, Some(visit)), |(mut all, visit)| async move {
             match all.next() {
-                Some(next) => Some((next, (all, listing))),
+                Some(next) => Some((next, (all, visit))),
                 None => {
-                    listing?.end().await;
+                    visit?.end().await;
                     None
                 }
             }
@@ -186,25 +189,29 @@ impl QueueLetters {
 
     /// One letter, held by this process; `None` if it is not there.
     async fn hold(&self, id: &LetterId, with_records: bool) -> Result<Option<Merged>, Fault> {
-        let held = |merged: &Merged| !with_records || merged.records.is_some();
-        let found = self.inbox.pile().held(id, Instant::now()).map(|(_, merged)| merged).filter(held);
-        if let Some(merged) = found {
-            return Ok(Some(merged));
+        let held = |pile: &mut Pile| {
+            let found = pile.held(id, Instant::now()).map(|(_, merged)| merged);
+            found.filter(|merged| !with_records || merged.records.is_some())
+        };
+        let found = held(&mut self.inbox.pile());
+        if found.is_some() {
+            return Ok(found);
         }
         // It was never received, its time is over, or its record is not at hand.
         let handles = self.inbox.pile().take(id);
         self.inbox.give_back(&handles).await;
-        self.inbox.sweep(Some(id)).await?;
+        self.inbox.sweep(Some(id), |pile| held(pile).is_some()).await?;
         let mut pile = self.inbox.pile();
         match pile.wrong(id) {
             Some(what) => Err(self.damaged(&what)),
-            None => Ok(pile.held(id, Instant::now()).map(|(_, merged)| merged)),
+            None => Ok(held(&mut pile)),
         }
     }
 
     async fn read(&self, id: &LetterId) -> Result<Option<Filed>, Fault> {
+        let visit = Visit::begin(self.inbox.clone());
         let found = self.hold(id, true).await;
-        self.inbox.release().await;
+        visit.end().await;
         let whole = |merged: Merged| {
             let (record, original) = merged.records?;
             Some(Filed { letter: Letter { head: merged.head, record }, original })
@@ -212,25 +219,34 @@ impl QueueLetters {
         Ok(found?.and_then(whole))
     }
 
+    async fn state_of(&self, id: &LetterId) -> Result<Option<LetterState>, Fault> {
+        let visit = Visit::begin(self.inbox.clone());
+        let found = self.hold(id, false).await;
+        visit.end().await;
+        match found? {
+            Some(merged) => Ok(Some(merged.head.state)),
+            None => self.closed.state(id).await,
+        }
+    }
+
     async fn close_letter(&self, id: &LetterId, closing: &Closing) -> Result<bool, Fault> {
+        let visit = Visit::begin(self.inbox.clone());
         let closed = self.close_held(id, closing).await;
-        self.inbox.release().await;
+        visit.end().await;
         closed
     }
 
     async fn close_held(&self, id: &LetterId, closing: &Closing) -> Result<bool, Fault> {
         let Some(merged) = self.hold(id, false).await? else { return Ok(false) };
+        self.inbox.hold_on();
         // Who takes it out of the pile closes it.
         let handles = self.inbox.pile().take(id);
         if handles.is_empty() {
             return Ok(false);
         }
-        if closing.state == LetterState::Discarded {
-            let kept = self.trail.append(&last_words(&merged.head, closing)).await;
-            if let Err(fault) = kept {
-                self.inbox.give_back(&handles).await;
-                return Err(fault);
-            }
+        if let Err(fault) = self.remember(&merged.head, closing).await {
+            self.inbox.give_back(&handles).await;
+            return Err(fault);
         }
         let Deleted { done, lost } = self.inbox.delete(&handles).await?;
         match (done, lost) {
@@ -243,9 +259,19 @@ impl QueueLetters {
         }
     }
 
+    /// What has to be known of a letter that is not kept. Written before it is deleted: one that is there all the same
+    /// counts as waiting.
+    async fn remember(&self, head: &LetterHead, closing: &Closing) -> Result<(), Fault> {
+        if closing.state == LetterState::Discarded {
+            self.trail.append(&last_words(head, closing)).await?;
+        }
+        self.closed.put(&head.id, closing).await
+    }
+
     async fn edit_letter(&self, id: &LetterId, seen: u32, record: &Bytes) -> Result<bool, Fault> {
+        let visit = Visit::begin(self.inbox.clone());
         let edited = self.edit_held(id, seen, record).await;
-        self.inbox.release().await;
+        visit.end().await;
         edited
     }
 
@@ -258,6 +284,7 @@ impl QueueLetters {
         if head.edited != seen {
             return Ok(false);
         }
+        self.inbox.hold_on();
         let handles = self.inbox.pile().take(id);
         if handles.is_empty() {
             return Ok(false);
@@ -273,72 +300,40 @@ impl QueueLetters {
     }
 
     async fn prolong_letter(&self, id: &LetterId) -> Result<(), Fault> {
-        let gone = || Fault::new(FaultKind::Conflict, format!("{}: others have it", self.doing("prolong", id)));
-        if self.hold(id, false).await?.is_none() {
-            self.inbox.release().await;
-            return Err(gone());
+        let visit = Visit::begin(self.inbox.clone());
+        let prolonged = self.prolong_held(id).await;
+        visit.end().await;
+        match prolonged? {
+            true => Ok(()),
+            false => {
+                let cause = format!("{}: it is not there, or others have it", self.doing("prolong", id));
+                Err(Fault::new(FaultKind::Conflict, cause))
+            }
         }
+    }
+
+    async fn prolong_held(&self, id: &LetterId) -> Result<bool, Fault> {
+        if self.hold(id, false).await?.is_none() {
+            return Ok(false);
+        }
+        self.inbox.hold_on();
         let handles = match self.inbox.pile().held(id, Instant::now()) {
             Some((heap, _)) => {
                 heap.taken = true;
                 heap.handles()
             }
-            None => return Err(gone()),
+            None => return Ok(false),
         };
         let until = self.patience.until();
         if !self.inbox.prolong(&handles).await? {
             let rest = self.inbox.pile().take(id);
             self.inbox.give_back(&rest).await;
-            return Err(gone());
+            return Ok(false);
         }
         if let Some((heap, _)) = self.inbox.pile().held(id, Instant::now()) {
             heap.prolonged(until);
         }
-        self.inbox.release().await;
-        Ok(())
-    }
-
-    async fn send(&self, filed: &Filed) -> Result<(), Fault> {
-        let id = &filed.letter.head.id;
-        let limit = self.message_size().await?;
-        let messages = message::outgoing(filed, limit)
-            .map_err(|damage| Fault::from_error(FaultKind::Rejected, self.doing("store", id), &damage))?;
-        for message in messages {
-            let mut request =
-                self.client.send_message().queue_url(&*self.url).message_body(message.body);
-            if self.url.ends_with(".fifo") {
-                request =
-                    request.message_group_id(&message.name).message_deduplication_id(message.name);
-            }
-            request.send().await.map_err(|error| fault(self.doing("store", id), &error))?;
-        }
-        Ok(())
-    }
-
-    /// How large a message may be. Who may not ask the queue gets the size that queues have had from the beginning.
-    async fn message_size(&self) -> Result<usize, Fault> {
-        let name = QueueAttributeName::MaximumMessageSize;
-        let ask = || async {
-            let request = self.client.get_queue_attributes().queue_url(&*self.url);
-            let doing = || format!("read the message size of queue {}", self.url);
-            let answer = match request.attribute_names(name.clone()).send().await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    let fault = fault(doing(), &error);
-                    let is_denied = fault.causes.iter().any(|cause| cause.contains("AccessDenied"));
-                    return if is_denied { Ok(USUAL_SIZE - SPARE) } else { Err(fault) };
-                }
-            };
-            let size = answer.attributes().and_then(|all| all.get(&name)).and_then(|size| size.parse().ok());
-            match size.unwrap_or(USUAL_SIZE) {
-                size if size < message::LEAST_SIZE => Err(Fault::new(
-                    FaultKind::Misconfigured,
-                    format!("queue {} takes messages of {size} bytes only; letters need {}", self.url, message::LEAST_SIZE),
-                )),
-                size => Ok(size - SPARE),
-            }
-        };
-        self.size.get_or_try_init(ask).await.copied()
+        Ok(true)
     }
 
     fn damaged(&self, what: &str) -> Fault {
@@ -352,7 +347,8 @@ impl QueueLetters {
 
 /// What remains of a letter that is discarded.
 fn last_words(head: &LetterHead, closing: &Closing) -> AuditEntry {
-    let part = |name: &str, value: Option<&str>| value.map_or(String::new(), |value| format!(", {name} {value}"));
+    let part =
+        |name: &str, value: Option<&str>| value.map_or(String::new(), |value| format!(", {name} {value}"));
     let result = format!(
         "discarded: {}; the queue does not keep it: source {}{}{}{}",
         closing.reason,

@@ -20,7 +20,9 @@ use futures_util::stream::BoxStream;
 
 use self::rows::{HeadUpdate, Item, Standing};
 use super::audit::AuditTable;
-use super::{AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterStore, history};
+use super::{
+    AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore, history,
+};
 use crate::clock::{Clock, Deadline};
 use crate::outcome::{Fault, FaultKind};
 use crate::retry::RetryPolicy;
@@ -70,6 +72,10 @@ impl LetterStore for TableLetters {
 
     fn close<'a>(&'a self, id: &'a LetterId, closing: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>> {
         self.close_letter(id, closing).boxed()
+    }
+
+    fn state<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<LetterState>, Fault>> {
+        self.retried(|| self.live_state(id)).boxed()
     }
 
     fn edit<'a>(
@@ -125,6 +131,11 @@ impl TableLetters {
             Some(place) => self.record(id, &place).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn live_state(&self, id: &LetterId) -> Result<Option<LetterState>, Fault> {
+        let standing = self.standing(id).await?.filter(|it| it.expires > self.clock.unix_seconds());
+        Ok(standing.map(|standing| standing.state))
     }
 
     /// What stands in a head beside its history; `None` if there is no head.

@@ -187,7 +187,8 @@ impl Failure {
     pub fn causes(&self) -> Vec<String> {
         let times = self.attempts.map_or_else(String::new, |times| format!(" after {times} attempts"));
         let whom = self.function.as_deref().unwrap_or("the function");
-        let gave_up = format!("the event source mapping gave up on {whom}{times}: {}", self.condition.as_str());
+        let gave_up =
+            format!("the event source mapping gave up on {whom}{times}: {}", self.condition.as_str());
         let error = self.function_error.as_ref().map(|error| format!("the function failed: {error}"));
         std::iter::once(gave_up).chain(error).collect()
     }

@@ -8,15 +8,14 @@ use millstream_processor::letters::{
     Attempt, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore,
 };
 use millstream_processor::outcome::{Fault, FaultKind};
-use millstream_processor::projections::{KeyDigest, ProjectionName, SourceName, Value};
-use millstream_test_support::faults::{Fault as Wire, Rule};
-use serde_json::json;
+use millstream_processor::projections::{ProjectionName, SourceName, Value};
 
-use self::fixture::{Fixture, NOW, Place};
+use self::fixture::Fixture;
 
 mod basics;
 mod changes;
 mod fixture;
+mod queues;
 
 macro_rules! conformance {
     ($($module:ident::$test:ident),+ $(,)?) => {

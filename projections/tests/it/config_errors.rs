@@ -131,7 +131,7 @@ fn types() {
         &[
             "m.toml:8: [state] prefix: is of type integer `5`; use text in quotes",
             "m.toml:10: [pipeline] concurrency: is of type string \"many\"; use a whole number",
-            "m.toml:12: [letters] store: is of type integer `7`; use \"table\" or { directory = \"letters/\" }",
+            "m.toml:12: [letters] store: is of type integer `7`; use \"table\", { queue = \"https://…\" } or { directory = \"letters/\" }",
         ],
     );
     check_projection(
@@ -195,6 +195,25 @@ fn sources() {
 }
 
 #[test]
+fn letters_in_a_queue() {
+    // SQS keeps a message up to 14 days, whatever is said here.
+    check_rest(
+        "[state]\ntombstones = '10d'\n[letters]\nstore = { queue = 'https://q/x' }\nkeep = '1d'\n",
+        &[
+            "m.toml:8: [state] tombstones: 10d is not longer than letters.keep = 14d: a replayed letter could bring a removed row back; \
+         make `state.tombstones` longer, or `letters.keep` shorter",
+        ],
+    );
+    check_rest(
+        "[letters]\nstore = { queue = 'https://q/x', directory = 'letters/' }\n",
+        &[
+            "m.toml:8: [letters] store: names two places; use \"table\", { queue = \"https://…\" } or { directory = \"letters/\" }",
+        ],
+    );
+    check_rest("[letters]\nstore = { queue = 'https://q/x' }\n", &[]);
+}
+
+#[test]
 fn settings() {
     check_rest(
         "[state]\ntombstones = '14d'\n[letters]\nkeep = '14d'\n",
@@ -204,19 +223,20 @@ fn settings() {
         ],
     );
     check_rest(
-        "[state]\nprefix = 'a b'\ntombstones = '3 weeks'\n[letters]\nstore = { queue = 'https://q/x' }\nkeep = '0d'\n",
+        "[state]\nprefix = 'a b'\ntombstones = '3 weeks'\n[letters]\nstore = { queue = 'q' }\nkeep = '0d'\n",
         &[
             "m.toml:8: [state] prefix: `a bletters` has a ` ` in it; \
          it begins the names of tables: use a-z, A-Z, 0-9, `-`, `_` and `.`",
             "m.toml:9: [state] tombstones: `3 weeks` is not a duration; write a whole number and ms, s, m, h or d: \"30d\"",
-            "m.toml:11: [letters] store: this version cannot keep letters in a queue yet; use \"table\" or { directory = \"letters/\" }",
+            "m.toml:11: [letters] store.queue: `q` is not the URL of a queue; \
+         use the queue's URL: https://sqs.<region>.amazonaws.com/<account>/<name>",
             "m.toml:12: [letters] keep: 0d is out of range; use 1d to 3650d",
         ],
     );
     check_rest(
         "[letters]\nstore = 'tabel'\n[pipeline]\nconcurrency = 0\nhold = '25h'\nretry_initial = '10s'\nretry_elapsed = '1s'\n",
         &[
-            "m.toml:8: [letters] store: `tabel` is not a store of letters; use \"table\" or { directory = \"letters/\" }",
+            "m.toml:8: [letters] store: `tabel` is not a store of letters; use \"table\", { queue = \"https://…\" } or { directory = \"letters/\" }",
             "m.toml:10: [pipeline] concurrency: 0 is out of range; use 1 to 1024",
             "m.toml:11: [pipeline] hold: 25h is out of range; use 1m to 1d",
             "m.toml:12: [pipeline] retry_max: 5s is less than retry_initial = 10s; make it at least `retry_initial`",

@@ -8,8 +8,8 @@ use millstream_processor::letters::{Letter, LetterId, LetterState};
 use millstream_processor::outcome::Fault;
 use millstream_processor::pipeline::Pipeline;
 use millstream_processor::report::Report;
-use millstream_processor::source::replay::decode_raw;
 use millstream_processor::source::Batch;
+use millstream_processor::source::replay::decode_raw;
 use millstream_projections::SourceName;
 
 use super::pace::Gate;
@@ -55,7 +55,8 @@ impl Worker<'_> {
         if let Some(difference) = pin.and_then(|pin| pin.difference(&letter.head)) {
             return Outcome::Changed(difference);
         }
-        let (pipeline, source) = match self.desk.route(&letter.head.source, letter.head.projection.as_deref()) {
+        let (pipeline, source) = match self.desk.route(&letter.head.source, letter.head.projection.as_deref())
+        {
             Route::Through(pipeline, source) => (pipeline, source),
             Route::UnknownSource => return Outcome::UnknownSource,
             Route::UnknownProjection => return Outcome::UnknownProjection,

@@ -42,7 +42,8 @@ pub(super) fn decide(
 ) -> Decided {
     let stands = stands(&effect.guard, projection, row);
     let write = |after: Option<Row>| Decided { verdict: Verdict::WouldWrite, note: None, after };
-    let keep = |verdict: Verdict, note: &'static str| Decided { verdict, note: Some(note), after: row.cloned() };
+    let keep =
+        |verdict: Verdict, note: &'static str| Decided { verdict, note: Some(note), after: row.cloned() };
     match stands {
         Stands::Same => return keep(Verdict::Stale, "the row has this very version"),
         Stands::Newer => return keep(Verdict::Superseded, "the row has a newer version"),
@@ -69,8 +70,12 @@ pub(super) fn decide(
         },
         Write::Patch { set, remove, take_over } => match row {
             None => keep(Verdict::Stale, "there is no row"),
-            Some(row) if !has(row, found_by) => keep(Verdict::Stale, "the row moved away from the index's key"),
-            Some(_) if stands == Stands::Others && !take_over => keep(Verdict::Stale, "the row is another item's"),
+            Some(row) if !has(row, found_by) => {
+                keep(Verdict::Stale, "the row moved away from the index's key")
+            }
+            Some(_) if stands == Stands::Others && !take_over => {
+                keep(Verdict::Stale, "the row is another item's")
+            }
             Some(row) => {
                 let mut after = row.clone();
                 after.extend(set.iter().map(|(name, value)| (name.to_string(), value.clone())));
@@ -80,7 +85,9 @@ pub(super) fn decide(
         },
         Write::Drop => match row {
             None => keep(Verdict::Stale, "there is no row"),
-            Some(row) if !has(row, found_by) => keep(Verdict::Stale, "the row moved away from the index's key"),
+            Some(row) if !has(row, found_by) => {
+                keep(Verdict::Stale, "the row moved away from the index's key")
+            }
             Some(_) if stands == Stands::Others && found_by.is_none() => {
                 keep(Verdict::Stale, "the row is another item's")
             }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use futures_util::StreamExt;
 use millstream_processor::letters::{LetterFilter, LetterHead, LetterId};
-use millstream_processor::outcome::Fault;
+use millstream_processor::outcome::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
 
 use super::{LetterPlan, Totals};
@@ -95,16 +95,15 @@ impl PlanFile {
             serde_json::from_slice(json).map_err(|error| PlanFileError::Unreadable(error.to_string()))?;
         match plan.form {
             FORM => Ok(plan),
-            other => Err(PlanFileError::Unreadable(format!("its form is {other}, and this version reads {FORM}"))),
+            other => {
+                Err(PlanFileError::Unreadable(format!("its form is {other}, and this version reads {FORM}")))
+            }
         }
     }
 
     /// Compares with what is now, and gives the letters that still wait. One that was closed since is done: that is
     /// how an apply that was stopped goes on.
-    pub(crate) async fn still_waiting(
-        self,
-        desk: &Desk,
-    ) -> Result<Vec<(LetterHead, Pin)>, PlanFileError> {
+    pub(crate) async fn still_waiting(self, desk: &Desk) -> Result<Vec<(LetterHead, Pin)>, PlanFileError> {
         if self.config != desk.pipeline.config {
             return Err(PlanFileError::Config { was: self.config, is: desk.pipeline.config.clone() });
         }
@@ -113,8 +112,12 @@ impl PlanFile {
         let (filter, mut waiting, mut changed) = (LetterFilter::default(), Vec::new(), Vec::new());
         let mut heads = desk.letters().list(&filter);
         while let Some(head) = heads.next().await {
-            // A letter that cannot be read was not in the plan; a store that cannot be read shows below.
-            let Ok(head) = head else { continue };
+            let head = match head {
+                Ok(head) => head,
+                // A letter that cannot be read was in no plan.
+                Err(fault) if fault.kind == FaultKind::Rejected => continue,
+                Err(fault) => return Err(PlanFileError::Store(fault)),
+            };
             let Some(pin) = pins.remove(&head.id) else { continue };
             changed.extend(pin.difference(&head));
             waiting.push((head, pin));

@@ -15,18 +15,35 @@ impl Display for LetterPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let projection = self.projection.as_deref().unwrap_or("(all projections)");
         writeln!(f, "{}  {} from {}", self.id, printable(projection), printable(&self.source))?;
-        write!(f, "  {}", self.verdict.as_str())?;
-        if let Some(cause) = &self.cause {
+        write!(f, "  {}", self.without_name())
+    }
+}
+
+/// What would become of a letter that the reader has before him already.
+struct WithoutName<'a>(&'a LetterPlan);
+
+impl LetterPlan {
+    /// The plan without the letter's name, its first line not indented.
+    pub fn without_name(&self) -> impl Display {
+        WithoutName(self)
+    }
+}
+
+impl Display for WithoutName<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self(plan) = self;
+        f.write_str(plan.verdict.as_str())?;
+        if let Some(cause) = &plan.cause {
             write!(f, ": {}", printable(cause))?;
         }
-        if let Some(behind) = &self.behind {
+        if let Some(behind) = &plan.behind {
             write!(f, ": {behind}")?;
         }
         writeln!(f)?;
-        if let Some(config) = &self.other_config {
+        if let Some(config) = &plan.other_config {
             writeln!(f, "  it failed under another config, {}", printable(config))?;
         }
-        self.effects.iter().try_for_each(|effect| write!(f, "{effect}"))
+        plan.effects.iter().try_for_each(|effect| write!(f, "{effect}"))
     }
 }
 

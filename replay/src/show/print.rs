@@ -2,7 +2,7 @@
 
 use std::fmt::{Formatter, Result};
 
-use millstream_processor::letters::Attempt;
+use millstream_processor::letters::{Attempt, Closing};
 use millstream_projections::event::rfc3339;
 
 use super::{AttributeDifference, Content, Difference, Shown, ShownChange, ShownRecord, ShownValue};
@@ -41,7 +41,16 @@ fn head(shown: &Shown, f: &mut Formatter<'_>) -> Result {
         writeln!(f, "  version     {}", printable(version))?;
     }
     writeln!(f, "  config      {}", printable(&shown.config))?;
-    writeln!(f, "  record      {} bytes", shown.size)
+    write!(f, "  record      {} bytes", shown.size)?;
+    match shown.edited {
+        0 => writeln!(f)?,
+        1 => writeln!(f, ", edited once; the original is kept")?,
+        times => writeln!(f, ", edited {times} times; the original is kept")?,
+    }
+    if let Some(Closing { at, by, reason, .. }) = &shown.closing {
+        writeln!(f, "  closed      {} by {}: {}", rfc3339(*at), printable(by), printable(reason))?;
+    }
+    Ok(())
 }
 
 fn fault(attempt: &Attempt, f: &mut Formatter<'_>) -> Result {

@@ -1,6 +1,6 @@
 //! A letter of each kind, as it is shown.
 
-use millstream_processor::letters::{LetterHead, LetterId, LetterState};
+use millstream_processor::letters::{Closing, LetterHead, LetterId, LetterState};
 use millstream_processor::outcome::{Fault, FaultKind};
 
 use super::*;
@@ -109,4 +109,16 @@ fn long_values_are_cut_and_terminals_obey_nothing() {
     let shown = Shown::of(&letter(&record, &["\u{1b}[2J bad"]), false).to_string();
     assert!(!shown.contains('\u{1b}'));
     assert!(shown.lines().all(|line| line.chars().count() < 140), "{shown}");
+}
+
+#[test]
+fn an_edited_and_closed_letter_says_so() {
+    let mut letter = letter(RECORD, &["bad"]);
+    let by = "kim as me@corp".to_owned();
+    let closing =
+        Closing { state: LetterState::Discarded, at: 1_750_000_120, by, reason: "a test".to_owned() };
+    (letter.head.edited, letter.head.state, letter.head.closing) = (2, closing.state, Some(closing));
+    let shown = Shown::of(&letter, false).to_string();
+    assert!(shown.contains("(discarded)") && shown.contains("edited 2 times"), "{shown}");
+    assert!(shown.contains("closed      2025-06-15T15:08:40Z by kim as me@corp: a test"), "{shown}");
 }

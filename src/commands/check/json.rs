@@ -18,6 +18,7 @@ pub(super) fn config(file: &str, config: &Config) -> Value {
     let letters = match &config.letters.store {
         LettersStore::Table => json!({ "table": config.state.letters_table() }),
         LettersStore::Directory(path) => json!({ "directory": path }),
+        LettersStore::Queue(url) => json!({ "queue": url.to_string() }),
     };
     json!({
         "ok": true,

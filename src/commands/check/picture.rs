@@ -120,6 +120,7 @@ fn own_tables(config: &Config) -> String {
     let letters = match &config.letters.store {
         LettersStore::Table => format!("table {}, kept {kept}", config.state.letters_table()),
         LettersStore::Directory(path) => format!("directory {}, kept {kept}", path.display()),
+        LettersStore::Queue(url) => format!("queue {url}, kept {kept}"),
     };
     let (ledger, tombstones) = (config.state.ledger_table(), text(config.state.tombstones));
     format!("ledger   table {ledger}, tombstones kept {tombstones}\nletters  {letters}\n")

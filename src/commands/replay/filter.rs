@@ -73,10 +73,9 @@ impl FilterArgs {
 
     /// The filter, or what is wrong with it.
     pub(super) fn filter(&self, known: &Known) -> Result<LetterFilter, Failure> {
-        let projection = self
-            .projection
-            .as_deref()
-            .map(|name| ProjectionName::new(name).map_err(|_| unknown("projection", name, &known.projections)));
+        let projection = self.projection.as_deref().map(|name| {
+            ProjectionName::new(name).map_err(|_| unknown("projection", name, &known.projections))
+        });
         let source = self
             .source
             .as_deref()

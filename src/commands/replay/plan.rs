@@ -1,12 +1,12 @@
 //! `millstream replay plan`: what a replay would do now.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use futures_util::StreamExt;
-use millstream_replay::plan::{PlanWriter, Totals, plan};
+use millstream_replay::plan::{LetterPlan, PlanWriter, Totals, plan};
 
 use super::filter::FilterArgs;
 use super::{Failure, Office, count};
@@ -34,38 +34,65 @@ pub(super) async fn run(
     let (desk, filter) = (office.desk()?, args.filter.filter(&office.known)?);
     let config = &desk.pipeline.config;
     let mut file = match &args.out {
-        Some(path) => {
-            let file = File::create(path)
-                .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
-            Some(PlanWriter::begin(BufWriter::new(file), config)?)
-        }
+        Some(path) => Some(PlanWriter::begin(BufWriter::new(create(path)?), config)?),
         None => None,
     };
+    let mut printer = match args.json {
+        true => Printer::Json(PlanWriter::begin(out, config)?),
+        false => Printer::Text(out),
+    };
     let (mut totals, mut unreadable) = (Totals::default(), 0);
-    let mut json = if args.json { Some(PlanWriter::begin(&mut *out, config)?) } else { None };
-    let mut text: Vec<u8> = Vec::new();
     let mut planned = std::pin::pin!(plan(desk, &filter, args.redact));
     while let Some(letter) = planned.next().await {
-        let letter = match letter {
-            Ok(letter) => letter,
+        match letter {
+            Ok(letter) => {
+                totals.add(&letter);
+                file.as_mut().map_or(Ok(()), |file| file.add(&letter))?;
+                printer.add(&letter)?;
+            }
             Err(fault) => {
                 unreadable += 1;
                 eprintln!("warning: {}", fault.causes.join(": "));
-                continue;
             }
-        };
-        totals.add(&letter);
-        if let Some(file) = &mut file {
-            file.add(&letter)?;
-        }
-        match &mut json {
-            Some(json) => json.add(&letter)?,
-            None => writeln!(text, "{letter}")?,
-        }
-        // A plan with a file is read there; the terminal gets its end.
-        if json.is_none() && file.is_none() {
-            std::io::stdout().write_all(&std::mem::take(&mut text))?;
         }
     }
-    Ok(())
+    if let Some(file) = file {
+        file.end()?;
+    }
+    printer.end(&totals)?;
+    match (unreadable, totals.letters) {
+        (0, 0) => args.filter.nothing(&office.known),
+        (0, _) => Ok(()),
+        (unreadable, _) => Err(Failure::Failed(format!(
+            "the plan is not complete: {} could not be read, see above",
+            count(unreadable, "thing")
+        ))),
+    }
+}
+
+fn create(path: &Path) -> Result<File, Failure> {
+    File::create(path).map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))
+}
+
+/// Letters as they are planned: none is kept.
+enum Printer<'a> {
+    Json(PlanWriter<&'a mut (dyn Write + Send)>),
+    Text(&'a mut (dyn Write + Send)),
+}
+
+impl Printer<'_> {
+    fn add(&mut self, letter: &LetterPlan) -> io::Result<()> {
+        match self {
+            Self::Json(writer) => writer.add(letter),
+            Self::Text(out) => writeln!(out, "{letter}"),
+        }
+    }
+
+    fn end(self, totals: &Totals) -> io::Result<()> {
+        match self {
+            Self::Json(writer) => writer.end().map(drop),
+            Self::Text(out) if totals.letters > 0 => writeln!(out, "{totals}"),
+            Self::Text(_) => Ok(()),
+        }
+    }
 }

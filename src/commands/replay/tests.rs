@@ -1,11 +1,12 @@
 //! The commands against a store in memory.
 
+use bytes::Bytes;
 use clap::Parser;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use millstream_processor::letters::{
-    Attempt, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore,
+    Attempt, AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore,
 };
 use millstream_processor::outcome::FaultKind;
 use millstream_projections::{ProjectionName, SourceName};
@@ -18,6 +19,7 @@ struct Cli {
     replay: ReplayArgs,
 }
 
+#[derive(Clone)]
 struct Memory(Vec<Result<Letter, Fault>>);
 
 impl LetterStore for Memory {
@@ -34,6 +36,33 @@ impl LetterStore for Memory {
     fn load<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<Letter>, Fault>> {
         let found = self.0.iter().flatten().find(|letter| letter.head.id == *id).cloned();
         async move { Ok(found) }.boxed()
+    }
+
+    fn close<'a>(&'a self, _: &'a LetterId, _: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>> {
+        unreachable!("nothing closes here")
+    }
+
+    fn edit<'a>(&'a self, _: &'a LetterId, _: u32, _: &'a Bytes) -> BoxFuture<'a, Result<bool, Fault>> {
+        unreachable!("nothing edits here")
+    }
+
+    fn original<'a>(&'a self, _: &'a LetterId) -> BoxFuture<'a, Result<Option<Bytes>, Fault>> {
+        async { Ok(None) }.boxed()
+    }
+
+    fn audit<'a>(&'a self, _: &'a AuditEntry) -> BoxFuture<'a, Result<(), Fault>> {
+        unreachable!("nothing is done here")
+    }
+
+    fn trail(&self) -> BoxStream<'_, Result<AuditEntry, Fault>> {
+        let entry = |letter: Option<LetterId>| AuditEntry {
+            at: 1_750_000_000,
+            by: "kim".to_owned(),
+            action: "apply".to_owned(),
+            letter,
+            result: "replayed\u{1b}".to_owned(),
+        };
+        stream::iter([Ok(entry(None))]).boxed()
     }
 }
 
@@ -63,7 +92,8 @@ async fn replay(words: &str, letters: &Memory) -> (Result<(), Failure>, String) 
     let known =
         Known { projections: vec!["a".to_owned(), "b".to_owned()], sources: vec!["orders".to_owned()] };
     let mut out = Vec::new();
-    let done = execute(&cli.replay.command, letters, &known, &mut out).await;
+    let office = Office { store: Arc::new(letters.clone()), known, desk: None };
+    let done = execute(&cli.replay.command, &office, &mut out).await;
     (done, String::from_utf8(out).unwrap())
 }
 
@@ -156,4 +186,58 @@ fn a_wrong_kind_of_fault_is_told_the_right_ones() {
     let error = Cli::try_parse_from(["replay", "list", "--fault", "bad"]).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("misconfigured"), "{error}");
+}
+
+#[tokio::test]
+async fn filters_by_key_time_and_state_hold_and_wrong_ones_say_what_is_right() {
+    let digest = letter(1, "a").head.digest.unwrap();
+    for (words, lines) in [
+        (format!("list --ids --key {digest}"), 1),
+        (r#"list --ids --key {"pk":"nobody"}"#.to_owned(), 0),
+        ("list --ids --since 2025-06-15T15:06:42Z".to_owned(), 2),
+        ("list --ids --until 2025-06-15T15:06:42Z".to_owned(), 1),
+        ("list --ids --state held,open".to_owned(), 3),
+        ("list --ids --state discarded".to_owned(), 0),
+    ] {
+        let (done, text) = replay(&words, &three()).await;
+        done.unwrap();
+        assert_eq!(text.lines().count(), lines, "{words}: {text}");
+    }
+    for (words, says) in [
+        ("list --key ?", "--key"),
+        ("list --key {}", "--key"),
+        ("list --since yesterday", "2h for two hours ago"),
+        ("list --until 2025-02-30", "--until"),
+    ] {
+        let (done, _) = replay(words, &three()).await;
+        assert!(matches!(&done, Err(Failure::Usage(text)) if text.contains(says)), "{words}: {done:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_export_has_the_records_and_a_log_obeys_no_terminal() {
+    let (done, text) = replay("export --projection a", &three()).await;
+    done.unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines.len(), &lines[0]["record"]["not"]), (2, &"a change".into()));
+    let (_, log) = replay("log", &three()).await;
+    assert_eq!(log, "2025-06-15T15:06:40Z  kim  apply     -  replayed \n");
+    let (_, log) = replay("log --json", &three()).await;
+    assert_eq!(serde_json::from_str::<AuditEntry>(&log).unwrap().by, "kim");
+}
+
+#[test]
+fn wrong_usage_is_told_before_anything_is_opened() {
+    for words in
+        ["apply --rate 0/s", "apply --rate x", "apply --limit 0", "discard", "discard x", "import", "edit"]
+    {
+        let error = Cli::try_parse_from(std::iter::once("replay").chain(words.split(' '))).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{words}");
+    }
+    for words in
+        ["apply --rate 20/s", "apply --rate 0.5", "apply plan.json --yes", "discard a b --reason why"]
+    {
+        Cli::try_parse_from(std::iter::once("replay").chain(words.split(' '))).unwrap();
+    }
 }

@@ -1,6 +1,6 @@
 //! Receives messages, holds them for a bounded time, and gives back what nobody took.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,8 +35,10 @@ pub(super) struct Inbox {
     pile: Mutex<Pile>,
     /// One sweep at a time: two would each get a part of a letter.
     sweeping: tokio::sync::Mutex<()>,
-    /// How many lists are being read: what they show is held until the last of them ends.
-    lists: AtomicUsize,
+    /// How many lists and calls are under way: what they found is held until the last of them ends.
+    users: AtomicUsize,
+    /// Whether letters are being worked on: then what was received is held on, so that the next ones are at hand.
+    working: AtomicBool,
 }
 
 /// What became of messages that were to be deleted.
@@ -56,7 +58,8 @@ impl Inbox {
             reads,
             pile: Mutex::default(),
             sweeping: tokio::sync::Mutex::default(),
-            lists: AtomicUsize::new(0),
+            users: AtomicUsize::new(0),
+            working: AtomicBool::new(false),
         }
     }
 
@@ -65,9 +68,17 @@ impl Inbox {
         self.pile.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Receives all that can be received.
-    pub(super) async fn sweep(&self, wanted: Option<&LetterId>) -> Result<(), Fault> {
+    /// Receives all that can be received, unless what is wanted is there already.
+    pub(super) async fn sweep(
+        &self,
+        wanted: Option<&LetterId>,
+        is_there: impl Fn(&mut Pile) -> bool,
+    ) -> Result<(), Fault> {
         let _one = self.sweeping.lock().await;
+        // Another call may have received it while this one waited.
+        if is_there(&mut self.pile()) {
+            return Ok(());
+        }
         let mut stale_rounds = 0;
         while stale_rounds < MAX_STALE_ROUNDS {
             let receive = || self.reads.run(Deadline::NONE, "receive letters", || self.receive());
@@ -189,9 +200,21 @@ impl Inbox {
         Ok(deleted)
     }
 
-    /// Gives back all that is neither shown by a list nor being worked on.
+    /// From now on what was received is held, until its time is over or `release`.
+    pub(super) fn hold_on(&self) {
+        self.working.store(true, Ordering::SeqCst);
+    }
+
+    /// Gives back everything.
     pub(super) async fn release(&self) {
-        if self.lists.load(Ordering::SeqCst) == 0 {
+        self.working.store(false, Ordering::SeqCst);
+        let all = self.pile().take_all();
+        self.give_back(&all).await;
+    }
+
+    async fn leave(&self) {
+        let others = self.users.fetch_sub(1, Ordering::SeqCst) > 1;
+        if !others && !self.working.load(Ordering::SeqCst) {
             let rest = self.pile().take_rest(Instant::now());
             self.give_back(&rest).await;
         }
@@ -199,34 +222,30 @@ impl Inbox {
 }
 
 /// While it lives, what was received stays held. A list that is dropped before its end gives back in the background.
-pub(super) struct Listing {
-    inbox: Arc<Inbox>,
-    ended: bool,
+pub(super) struct Visit {
+    inbox: Option<Arc<Inbox>>,
 }
 
-impl Listing {
+impl Visit {
     pub(super) fn begin(inbox: Arc<Inbox>) -> Self {
-        inbox.lists.fetch_add(1, Ordering::SeqCst);
-        Self { inbox, ended: false }
+        inbox.users.fetch_add(1, Ordering::SeqCst);
+        Self { inbox: Some(inbox) }
     }
 
     pub(super) async fn end(mut self) {
-        self.ended = true;
-        self.inbox.lists.fetch_sub(1, Ordering::SeqCst);
-        self.inbox.release().await;
+        if let Some(inbox) = self.inbox.take() {
+            inbox.leave().await;
+        }
     }
 }
 
-impl Drop for Listing {
+impl Drop for Visit {
     fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        self.inbox.lists.fetch_sub(1, Ordering::SeqCst);
-        // Without a runtime they come back when their visibility ends.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let inbox = self.inbox.clone();
-            runtime.spawn(async move { inbox.release().await });
+        let Some(inbox) = self.inbox.take() else { return };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move { inbox.leave().await })),
+            // Without a runtime they come back when their time is over.
+            Err(_) => drop(inbox.users.fetch_sub(1, Ordering::SeqCst)),
         }
     }
 }

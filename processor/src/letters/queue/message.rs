@@ -20,7 +20,7 @@ pub(super) const LEAST_SIZE: usize = 16 * 1024;
 #[derive(Debug, PartialEq)]
 pub(super) enum Content {
     /// A letter.
-    Whole(Filed),
+    Whole(Box<Filed>),
     /// A part of one.
     Part(Part),
 }
@@ -109,7 +109,7 @@ pub(super) fn outgoing(filed: &Filed, limit: usize) -> Result<Vec<Outgoing>, Dam
 /// What a message holds.
 pub(super) fn content(body: &str) -> Result<Content, Foreign> {
     let Ok(PartBody { letter_part }) = serde_json::from_str(body) else {
-        return Ok(Content::Whole(file::read_any(body.as_bytes())?));
+        return Ok(Content::Whole(Box::new(file::read_any(body.as_bytes())?)));
     };
     let PartFields { letter, hash, part, parts, bytes } = letter_part;
     match LetterId::from_text(&letter).filter(|_| (1..=parts).contains(&part)) {
@@ -166,7 +166,7 @@ mod tests {
         let filed = filed(br#"{"eventID":"1"}"#);
         let sent = outgoing(&filed, 1024).unwrap();
         assert!(sent.len() == 1 && sent[0].body.contains(r#""record":{"eventID":"1"}"#), "{sent:?}");
-        assert_eq!(content(&sent[0].body).unwrap(), Content::Whole(filed));
+        assert_eq!(content(&sent[0].body).unwrap(), Content::Whole(Box::new(filed)));
     }
 
     #[test]
@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn other_messages_are_no_letters() {
-        let part = r#"{"letterPart":{"letter":"a1a1a1a1a1a1a1a1a1a1a1a1","hash":"","part":3,"parts":2,"bytes":""}}"#;
+        let part =
+            r#"{"letterPart":{"letter":"a1a1a1a1a1a1a1a1a1a1a1a1","hash":"","part":3,"parts":2,"bytes":""}}"#;
         for body in ["", "hello", "{}", r#"{"Records":[]}"#, part] {
             assert!(content(body).is_err(), "{body}");
         }

@@ -76,7 +76,7 @@ impl Pile {
         let before = heap.size();
         let new = heap.handles.insert(message.clone(), handle).is_none();
         match content {
-            Content::Whole(filed) => heap.copy(message, filed, at_hand),
+            Content::Whole(filed) => heap.copy(message, *filed, at_hand),
             Content::Part(part) => heap.part(part, at_hand),
         }
         self.at_hand = (self.at_hand + heap.size()).saturating_sub(before);
@@ -85,8 +85,11 @@ impl Pile {
 
     /// All whole letters' heads, and what is to be said of all else.
     pub(super) fn heads(&self) -> (Vec<LetterHead>, Vec<String>) {
-        let mut wrong: Vec<String> =
-            self.strays.iter().map(|(message, (_, why))| format!("message {message} is no letter: {why}")).collect();
+        let mut wrong: Vec<String> = self
+            .strays
+            .iter()
+            .map(|(message, (_, why))| format!("message {message} is no letter: {why}"))
+            .collect();
         let mut heads = Vec::with_capacity(self.letters.len());
         for (letter, heap) in &self.letters {
             wrong.extend(heap.damages.iter().cloned());
@@ -126,11 +129,22 @@ impl Pile {
     /// Forgets all that is not being worked on.
     pub(super) fn take_rest(&mut self, now: Instant) -> Vec<Handle> {
         let is_taken = |heap: &Heap| heap.taken && heap.handles.values().all(|handle| handle.until > now);
-        let rest: Vec<LetterId> =
-            self.letters.iter().filter(|(_, heap)| !is_taken(heap)).map(|(letter, _)| letter.clone()).collect();
+        let rest: Vec<LetterId> = self
+            .letters
+            .iter()
+            .filter(|(_, heap)| !is_taken(heap))
+            .map(|(letter, _)| letter.clone())
+            .collect();
         let mut handles: Vec<Handle> = rest.iter().flat_map(|letter| self.take(letter)).collect();
         handles.extend(self.strays.drain().map(|(_, (handle, _))| handle));
         handles
+    }
+
+    /// Forgets everything.
+    pub(super) fn take_all(&mut self) -> Vec<Handle> {
+        let Self { letters, strays, .. } = std::mem::take(self);
+        let strays = strays.into_values().map(|(handle, _)| handle);
+        letters.into_values().flat_map(|heap| heap.handles.into_values()).chain(strays).collect()
     }
 }
 
@@ -209,11 +223,78 @@ impl Heap {
 
     fn size(&self) -> usize {
         let of_copy = |copied: &Copied| {
-            copied.records.as_ref().map_or(0, |(record, original)| {
-                record.len() + original.as_ref().map_or(0, Bytes::len)
-            })
+            copied
+                .records
+                .as_ref()
+                .map_or(0, |(record, original)| record.len() + original.as_ref().map_or(0, Bytes::len))
         };
         let parts = self.sets.values().flat_map(BTreeMap::values).map(Vec::len).sum::<usize>();
         self.copies.values().map(of_copy).sum::<usize>() + parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Fault, FaultKind};
+
+    const MIB: usize = 1024 * 1024;
+
+    fn letter(number: u64) -> Filed {
+        let head = LetterHead {
+            id: LetterId::from_text(&format!("{number:024x}")).unwrap(),
+            state: LetterState::Open,
+            source: "orders".to_owned(),
+            projection: None,
+            config: "c0ffee".to_owned(),
+            key: None,
+            digest: None,
+            version: None,
+            attempts: vec![Attempt::new(number, &Fault::new(FaultKind::Rejected, "no"))],
+            edited: 0,
+            closing: None,
+        };
+        let record = format!("\"{}\"", "x".repeat(MIB));
+        Filed { letter: Letter { head, record: record.into() }, original: None }
+    }
+
+    fn add(pile: &mut Pile, number: u64, wanted: Option<&LetterId>) -> LetterId {
+        let letter = letter(number);
+        let body = message::outgoing(&letter, 2 * MIB).unwrap().remove(0).body;
+        let until = Instant::now() + std::time::Duration::from_secs(60);
+        let handle = Handle { message: number.to_string(), receipt: String::new(), until };
+        assert!(pile.add(handle, &body, wanted));
+        letter.letter.head.id
+    }
+
+    #[test]
+    fn so_many_records_are_at_hand_and_the_one_that_is_wanted() {
+        let mut pile = Pile::default();
+        let ids: Vec<LetterId> = (0..70).map(|number| add(&mut pile, number, None)).collect();
+        let wanted = letter(70).letter.head.id;
+        add(&mut pile, 70, Some(&wanted));
+        let now = Instant::now();
+        let mut at_hand = |id| pile.held(id, now).unwrap().1.records.is_some();
+        assert!(at_hand(&ids[0]) && at_hand(&wanted) && !at_hand(&ids[69]));
+        assert_eq!(pile.heads().0.len(), 71);
+
+        // What is given back makes room.
+        for id in ids.iter().chain([&wanted]) {
+            assert_eq!(pile.take(id).len(), 1);
+        }
+        assert_eq!(pile.at_hand, 0);
+        let again = add(&mut pile, 69, None);
+        assert!(pile.held(&again, now).unwrap().1.records.is_some());
+    }
+
+    #[test]
+    fn what_others_may_have_by_now_is_not_held() {
+        let mut pile = Pile::default();
+        let id = add(&mut pile, 1, None);
+        let later = Instant::now() + std::time::Duration::from_secs(61);
+        assert!(pile.held(&id, Instant::now()).is_some() && pile.held(&id, later).is_none());
+        pile.held(&id, Instant::now()).unwrap().0.taken = true;
+        assert!(pile.take_rest(Instant::now()).is_empty(), "it is being worked on");
+        assert_eq!(pile.take_rest(later).len(), 1);
     }
 }

@@ -22,15 +22,14 @@ impl TableLetters {
             if let Some(original) = found.as_ref().and_then(|found| found.original.as_ref()) {
                 self.keep_record(id, original, expires).await?;
             }
-            let place =
-                if kept { None } else { Some(self.put_record(id, &letter.record, expires).await?) };
+            let place = if kept { None } else { Some(self.put_record(id, &letter.record, expires).await?) };
             let update = rows::store(letter, found.as_ref(), place.as_ref(), expires)
                 .map_err(|why| self.damaged(id.as_str(), &why))?;
             if self.update_head("store", id, update).await? {
                 return Ok(());
             }
             // Its history is full, or it was changed meanwhile.
-            self.trim(id).await?;
+            self.trim(id, rows::room(letter, found.as_ref())).await?;
         }
         Err(self.contended("store", id))
     }
@@ -49,8 +48,7 @@ impl TableLetters {
                 return Ok(false);
             }
             let was = found.record.as_ref();
-            let was =
-                was.ok_or_else(|| self.damaged(id.as_str(), "it does not say where its record is"))?;
+            let was = was.ok_or_else(|| self.damaged(id.as_str(), "it does not say where its record is"))?;
             let place = self.put_record(id, record, found.expires).await?;
             if self.update_head("edit", id, rows::edit(&found, was, &place)).await? {
                 return Ok(true);
@@ -59,11 +57,11 @@ impl TableLetters {
         Err(self.contended("edit", id))
     }
 
-    /// Makes room in a full history, for an attempt and for a closing before it. DynamoDB cannot drop from a list and
-    /// append to it in one update; what is dropped is counted in the same one, so a crash in between loses nothing that
-    /// was not to go anyway.
-    async fn trim(&self, id: &LetterId) -> Result<(), Fault> {
-        for most in [history::MAX_ATTEMPTS - 1, history::MAX_ATTEMPTS - 2] {
+    /// Makes room in a full history: at `most` so many attempts stay. DynamoDB cannot drop from a list and append to it
+    /// in one update; what is dropped is counted in the same one, so a crash in between loses nothing that was not to go
+    /// anyway.
+    async fn trim(&self, id: &LetterId, most: u64) -> Result<(), Fault> {
+        loop {
             let sent = self
                 .client
                 .update_item()
@@ -74,7 +72,7 @@ impl TableLetters {
                 .expression_attribute_names("#attempts", rows::ATTEMPTS)
                 .expression_attribute_names("#skipped", rows::SKIPPED)
                 .expression_attribute_values(":one", rows::number(1))
-                .expression_attribute_values(":most", rows::number(most as u64))
+                .expression_attribute_values(":most", rows::number(most))
                 .send()
                 .await;
             match sent {
@@ -84,6 +82,5 @@ impl TableLetters {
                 Err(error) => return Err(fault(self.doing("trim the history of", id.as_str()), &error)),
             }
         }
-        Ok(())
     }
 }

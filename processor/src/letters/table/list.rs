@@ -18,7 +18,7 @@ const PAGE: i32 = 250;
 
 /// What a list comes upon.
 enum Found {
-    Head(LetterHead),
+    Head(Box<LetterHead>),
     /// One letter cannot be read; the rest goes on.
     Damaged(Fault),
     /// Nothing can be read any more.
@@ -92,7 +92,7 @@ impl TableLetters {
         let next = page.last_evaluated_key.map_or(Cursor::End, Cursor::After);
         let rows = page.items.unwrap_or_default().into_iter().filter(|row| !self.is_expired(row));
         let found = rows.filter_map(|row| match self.head(row) {
-            Ok(head) => filter.admits(&head).then_some(Found::Head(head)),
+            Ok(head) => filter.admits(&head).then(|| Found::Head(Box::new(head))),
             // A letter that cannot be read might be one that was asked for.
             Err(fault) => Some(Found::Damaged(fault)),
         });
@@ -105,7 +105,8 @@ impl Query {
     fn all(filter: &LetterFilter) -> Vec<Self> {
         let states: Vec<LetterState> =
             LetterState::ALL.into_iter().filter(|state| filter.admits_state(*state)).collect();
-        if filter.since.zip(filter.until).is_some_and(|(since, until)| since >= until) || filter.until == Some(0)
+        if filter.since.zip(filter.until).is_some_and(|(since, until)| since >= until)
+            || filter.until == Some(0)
         {
             return Vec::new();
         }
@@ -178,7 +179,7 @@ fn merged<'a>(
         }
         let (place, _) = oldest?;
         match runs.get_mut(place)?.next().await? {
-            Found::Head(head) => Some((Ok(head), Some(runs))),
+            Found::Head(head) => Some((Ok(*head), Some(runs))),
             Found::Damaged(fault) => Some((Err(fault), Some(runs))),
             Found::Down(fault) => Some((Err(fault), None)),
         }

@@ -125,6 +125,12 @@ impl Standing {
     }
 }
 
+/// How many attempts a history may have for what a store adds to it.
+pub(super) fn room(letter: &Letter, found: Option<&Standing>) -> u64 {
+    let past = usize::from(found.is_some_and(|found| found.closing.is_some()));
+    history::MAX_ATTEMPTS.saturating_sub(letter.head.attempts.len() + past) as u64
+}
+
 /// One update of a head, under a condition.
 #[derive(Default)]
 pub(super) struct HeadUpdate {
@@ -150,7 +156,6 @@ pub(super) fn store(
     let past = past.and_then(|closing| serde_dynamo::from_attribute_value::<_, Closing>(closing).ok());
     let past = past.as_ref().map(Attempt::of_closing);
     let attempts: Vec<Attempt> = past.iter().chain(&letter.head.attempts).map(history::bounded).collect();
-    let most = history::MAX_ATTEMPTS.saturating_sub(attempts.len());
     let attempts = serde_dynamo::to_attribute_value(attempts).map_err(|error| error.to_string())?;
     update.value("nothing", AttributeValue::L(Vec::new()));
     update.value(ATTEMPTS, attempts);
@@ -160,7 +165,7 @@ pub(super) fn store(
     match found {
         None => update.conditions.push("attribute_not_exists(#attempts)".to_owned()),
         Some(found) => {
-            update.value("most", number(most as u64));
+            update.value("most", number(room(letter, Some(found))));
             update.conditions.push("size(#attempts) <= :most".to_owned());
             update.stands_as(found);
         }
@@ -243,10 +248,14 @@ impl HeadUpdate {
     /// Only a letter that waits. A head that is not there does not.
     fn waits(&mut self) {
         self.name(STATE);
-        let states: Vec<String> = LetterState::ALL.into_iter().filter(|state| state.waits()).map(|state| {
-            self.value(state.as_str(), AttributeValue::S(state.as_str().to_owned()));
-            format!(":{}", state.as_str())
-        }).collect();
+        let states: Vec<String> = LetterState::ALL
+            .into_iter()
+            .filter(|state| state.waits())
+            .map(|state| {
+                self.value(state.as_str(), AttributeValue::S(state.as_str().to_owned()));
+                format!(":{}", state.as_str())
+            })
+            .collect();
         self.conditions.push(format!("#state IN ({})", states.join(", ")));
     }
 

@@ -44,7 +44,9 @@ impl FailureQueue {
         let messages = received.messages.unwrap_or_default().into_iter();
         messages
             .map(|message| match (message.message_id, message.receipt_handle) {
-                (Some(id), Some(receipt)) => Ok(Message { id, body: message.body.unwrap_or_default(), receipt }),
+                (Some(id), Some(receipt)) => {
+                    Ok(Message { id, body: message.body.unwrap_or_default(), receipt })
+                }
                 _ => Err(Fault::new(FaultKind::Unavailable, "SQS gave a message without its id or receipt")),
             })
             .collect()

@@ -69,7 +69,15 @@ fn both_spellings_of_an_age_are_one_condition_and_a_new_one_keeps_its_name() {
 
 #[test]
 fn what_is_no_document_says_why() {
-    for text in ["", "hello", "[]", "{}", r#"{"Records":[]}"#, r#"{"Message":"hello"}"#, r#"{"DDBStreamBatchInfo":{}}"#] {
+    for text in [
+        "",
+        "hello",
+        "[]",
+        "{}",
+        r#"{"Records":[]}"#,
+        r#"{"Message":"hello"}"#,
+        r#"{"DDBStreamBatchInfo":{}}"#,
+    ] {
         assert!(parse(text).is_err(), "{text}");
     }
     let kinesis = json!({ "requestContext": { "condition": "x" }, "KinesisBatchInfo": {} }).to_string();

@@ -1,0 +1,64 @@
+//! That a letter of a queue was closed: a row of the ledger, for as long as the queue could have kept the letter.
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::clock::Deadline;
+use crate::ledger::{EXPIRES, ID};
+use crate::letters::{Closing, LetterId, LetterState};
+use crate::outcome::Fault;
+use crate::retry::RetryPolicy;
+use crate::sink::fault::fault;
+
+/// The longest that SQS keeps a message, in seconds.
+const KEEP: u64 = 14 * 24 * 60 * 60;
+const STATE: &str = "state";
+
+#[derive(Clone)]
+pub(super) struct ClosedLetters {
+    client: Client,
+    table: Arc<str>,
+    reads: RetryPolicy,
+}
+
+impl ClosedLetters {
+    pub(super) fn new(client: Client, table: Arc<str>) -> Self {
+        Self { client, table, reads: crate::letters::reads() }
+    }
+
+    pub(super) async fn put(&self, id: &LetterId, closing: &Closing) -> Result<(), Fault> {
+        let expires = closing.at.saturating_add(KEEP).to_string();
+        self.client
+            .put_item()
+            .table_name(&*self.table)
+            .item(ID, key(id))
+            .item(STATE, AttributeValue::S(closing.state.as_str().to_owned()))
+            .item(EXPIRES, AttributeValue::N(expires))
+            .send()
+            .await
+            .map_err(|error| fault(self.doing("note in", id), &error))?;
+        Ok(())
+    }
+
+    /// How a letter was closed that is not in the queue any more; `None` if it never was.
+    pub(super) async fn state(&self, id: &LetterId) -> Result<Option<LetterState>, Fault> {
+        let read = || async {
+            let request = self.client.get_item().table_name(&*self.table).key(ID, key(id));
+            let found = request.consistent_read(true).send().await;
+            let row = found.map_err(|error| fault(self.doing("read in", id), &error))?.item;
+            let state = row.as_ref().and_then(|row| row.get(STATE)?.as_s().ok());
+            Ok(state.and_then(|state| LetterState::from_text(state)))
+        };
+        self.reads.run(Deadline::NONE, "read how a letter was closed", read).await
+    }
+
+    fn doing(&self, what: &str, id: &LetterId) -> String {
+        format!("{what} table {} that letter {id} was closed", self.table)
+    }
+}
+
+fn key(id: &LetterId) -> AttributeValue {
+    AttributeValue::S(format!("closed/{id}"))
+}

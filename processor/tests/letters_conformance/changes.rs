@@ -1,0 +1,272 @@
+//! What operators do to letters, and what remains of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use millstream_processor::letters::{
+    AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore,
+};
+use millstream_processor::outcome::FaultKind;
+
+use crate::fixture::{Fixture, NOW, Place};
+use crate::{heads, name, rejected};
+
+fn closing(state: LetterState, by: &str) -> Closing {
+    Closing { state, at: NOW + 50, by: by.to_owned(), reason: "it is mended".to_owned() }
+}
+
+fn in_state(state: LetterState) -> LetterFilter {
+    LetterFilter { states: vec![state], ..LetterFilter::default() }
+}
+
+async fn ids(store: &dyn LetterStore, filter: &LetterFilter) -> Vec<LetterId> {
+    heads(store, filter).await.into_iter().map(|head| head.id).collect()
+}
+
+pub(crate) async fn a_closed_letter_waits_no_more(fixture: Fixture) {
+    for (number, state) in (1..).zip([LetterState::Replayed, LetterState::Superseded, LetterState::Discarded])
+    {
+        let letter = rejected(number, NOW);
+        fixture.store.store(&letter).await.unwrap();
+        assert_eq!(fixture.store.state(&letter.head.id).await.unwrap(), Some(LetterState::Open));
+        let closing = closing(state, "alice");
+        assert!(fixture.store.close(&letter.head.id, &closing).await.unwrap());
+        assert!(!fixture.store.close(&letter.head.id, &closing).await.unwrap(), "it is closed already");
+
+        let other = fixture.second();
+        assert_eq!(heads(&*other, &LetterFilter::default()).await, []);
+        assert_eq!(other.state(&letter.head.id).await.unwrap(), Some(state));
+        let head = LetterHead { state, closing: Some(closing), ..letter.head.clone() };
+        let kept = fixture.keeps_closed().then(|| Letter { head: head.clone(), ..letter.clone() });
+        assert_eq!(other.load(&letter.head.id).await.unwrap(), kept);
+        let listed = if fixture.keeps_closed() { vec![head] } else { Vec::new() };
+        assert_eq!(heads(&*other, &in_state(state)).await, listed);
+    }
+    let unknown = rejected(9, NOW).head.id;
+    assert!(!fixture.store.close(&unknown, &closing(LetterState::Discarded, "alice")).await.unwrap());
+    assert_eq!(fixture.store.state(&unknown).await.unwrap(), None);
+
+    // Of what is not kept, the trail has who discarded it, and what it was.
+    let trail: Vec<AuditEntry> = fixture.store.trail().try_collect().await.unwrap();
+    match fixture.keeps_closed() {
+        true => assert_eq!(trail, [], "who closes writes the trail"),
+        false => {
+            assert_eq!(trail.len(), 1, "{trail:?}");
+            assert_eq!((trail[0].by.as_str(), &trail[0].letter), ("alice", &Some(rejected(3, NOW).head.id)));
+            assert!(trail[0].result.contains("it is mended"), "{trail:?}");
+        }
+    }
+}
+
+pub(crate) async fn one_of_two_that_close_at_once_wins(fixture: Fixture) {
+    for number in 0..10 {
+        let letter = rejected(number, NOW);
+        fixture.store.store(&letter).await.unwrap();
+        let closers = ["alice", "bob"].map(|by| {
+            let (store, id) = (fixture.second(), letter.head.id.clone());
+            tokio::spawn(async move { store.close(&id, &closing(LetterState::Discarded, by)).await.unwrap() })
+        });
+        let mut won = Vec::new();
+        for (by, closer) in ["alice", "bob"].into_iter().zip(closers) {
+            if closer.await.unwrap() {
+                won.push(by);
+            }
+        }
+        assert_eq!(won.len(), 1, "letter {number}");
+        if fixture.keeps_closed() {
+            let head = fixture.store.load(&letter.head.id).await.unwrap().unwrap().head;
+            assert_eq!(head.closing.unwrap().by, won[0]);
+        }
+    }
+}
+
+pub(crate) async fn a_letter_that_is_stored_after_it_was_closed_waits_again(fixture: Fixture) {
+    let letter = rejected(1, NOW);
+    fixture.store.store(&letter).await.unwrap();
+    assert!(fixture.store.close(&letter.head.id, &closing(LetterState::Replayed, "alice")).await.unwrap());
+    let again = rejected(1, NOW + 100);
+    fixture.second().store(&again).await.unwrap();
+
+    let loaded = fixture.store.load(&letter.head.id).await.unwrap().unwrap();
+    assert_eq!((loaded.head.state, &loaded.head.closing), (LetterState::Open, &None));
+    assert_eq!(fixture.store.state(&letter.head.id).await.unwrap(), Some(LetterState::Open));
+    assert_eq!(ids(&*fixture.store, &LetterFilter::default()).await, std::slice::from_ref(&letter.head.id));
+    assert_eq!(ids(&*fixture.store, &in_state(LetterState::Replayed)).await, []);
+    let faults: Vec<&str> = loaded.head.attempts.iter().map(|attempt| attempt.fault.as_str()).collect();
+    match fixture.keeps_closed() {
+        true => {
+            assert_eq!(faults, ["rejected", "replayed", "rejected"]);
+            assert_eq!(loaded.head.attempts[1].causes, ["it is mended", "by alice"]);
+            assert_eq!((loaded.head.tries(), loaded.head.first_at()), (2, NOW));
+        }
+        // What was deleted is not remembered.
+        false => assert_eq!((faults, loaded.head.first_at()), (vec!["rejected"], NOW + 100)),
+    }
+    assert!(fixture.store.close(&letter.head.id, &closing(LetterState::Superseded, "bob")).await.unwrap());
+}
+
+pub(crate) async fn what_is_held_stays_held_and_what_is_open_is_never_held(fixture: Fixture) {
+    let held = |number, at| {
+        let mut letter = rejected(number, at);
+        letter.head.state = LetterState::Held;
+        letter.head.attempts[0].fault = FaultKind::Held.as_str().to_owned();
+        letter
+    };
+    fixture.store.store(&held(1, NOW)).await.unwrap();
+    fixture.store.store(&rejected(1, NOW + 1)).await.unwrap();
+    fixture.store.store(&rejected(2, NOW + 2)).await.unwrap();
+    fixture.store.store(&held(2, NOW + 3)).await.unwrap();
+    let listed = heads(&*fixture.store, &LetterFilter::default()).await;
+    let found: Vec<_> = listed.iter().map(|head| (head.state, head.tries())).collect();
+    assert_eq!(found, [(LetterState::Held, 2), (LetterState::Open, 2)]);
+}
+
+pub(crate) async fn states_are_listed_one_by_one_and_together(fixture: Fixture) {
+    let mut all = Vec::new();
+    for (number, state) in (0..).zip(LetterState::ALL.into_iter().cycle().take(10)) {
+        let mut letter = rejected(number, NOW + number);
+        if state == LetterState::Held {
+            letter.head.state = state;
+        }
+        fixture.store.store(&letter).await.unwrap();
+        if !state.waits() {
+            assert!(fixture.store.close(&letter.head.id, &closing(state, "alice")).await.unwrap());
+        }
+        all.push((state, letter.head.id));
+    }
+    let of = |states: &[LetterState]| -> Vec<LetterId> {
+        let kept = |state: &LetterState| state.waits() || fixture.keeps_closed();
+        all.iter().filter(|(it, _)| states.contains(it) && kept(it)).map(|(_, id)| id.clone()).collect()
+    };
+    let waiting = of(&[LetterState::Open, LetterState::Held]);
+    assert_eq!(ids(&*fixture.store, &LetterFilter::default()).await, waiting);
+    let of_projection =
+        LetterFilter { projection: Some(name("orders-for-accounting")), ..LetterFilter::default() };
+    assert_eq!(ids(&*fixture.store, &of_projection).await, waiting);
+    for states in [&LetterState::ALL[..], &LetterState::ALL[1..3], &LetterState::ALL[4..]] {
+        for projection in [None, Some(name("orders-for-accounting"))] {
+            let filter = LetterFilter { states: states.to_vec(), projection, ..LetterFilter::default() };
+            assert_eq!(ids(&*fixture.store, &filter).await, of(states), "{filter:?}");
+        }
+    }
+}
+
+pub(crate) async fn an_edit_keeps_the_original_and_counts(fixture: Fixture) {
+    let letter = rejected(1, NOW);
+    let id = &letter.head.id;
+    fixture.store.store(&letter).await.unwrap();
+    assert_eq!(fixture.store.original(id).await.unwrap(), None);
+    for (seen, text) in [(0, r#"{"edited":1}"#), (1, "edited to something else")] {
+        let record = Bytes::from(text);
+        assert!(fixture.second().edit(id, seen, &record).await.unwrap());
+        let expected =
+            Letter { head: LetterHead { edited: seen + 1, ..letter.head.clone() }, record: record.clone() };
+        assert_eq!(fixture.store.load(id).await.unwrap(), Some(expected.clone()));
+        assert_eq!(heads(&*fixture.store, &LetterFilter::default()).await, [expected.head]);
+        assert_eq!(fixture.store.original(id).await.unwrap(), Some(letter.record.clone()));
+    }
+    // It fails again, from the stream: what was edited stays.
+    fixture.store.store(&rejected(1, NOW + 10)).await.unwrap();
+    let loaded = fixture.store.load(id).await.unwrap().unwrap();
+    assert_eq!((loaded.head.edited, loaded.head.tries()), (2, 2));
+    assert_eq!(loaded.record, "edited to something else");
+    assert_eq!(fixture.store.original(id).await.unwrap(), Some(letter.record.clone()));
+    assert_eq!(fixture.store.original(&rejected(2, NOW).head.id).await.unwrap(), None);
+}
+
+pub(crate) async fn an_edit_of_what_was_edited_meanwhile_or_does_not_wait_is_refused(fixture: Fixture) {
+    let letter = rejected(1, NOW);
+    let id = &letter.head.id;
+    fixture.store.store(&letter).await.unwrap();
+    assert!(!fixture.store.edit(id, 1, &Bytes::from("2")).await.unwrap());
+    let editors = ["alice", "bob"].map(|by| {
+        let (store, id) = (fixture.second(), id.clone());
+        tokio::spawn(async move {
+            let edited = store.edit(&id, 0, &Bytes::from(by)).await.unwrap();
+            store.release().await;
+            edited
+        })
+    });
+    let mut won = Vec::new();
+    for (by, editor) in ["alice", "bob"].into_iter().zip(editors) {
+        if editor.await.unwrap() {
+            won.push(by);
+        }
+    }
+    assert_eq!(won.len(), 1);
+    let loaded = fixture.store.load(id).await.unwrap().unwrap();
+    assert_eq!((loaded.head.edited, &loaded.record[..]), (1, won[0].as_bytes()));
+
+    assert!(fixture.store.close(id, &closing(LetterState::Discarded, "alice")).await.unwrap());
+    assert!(!fixture.store.edit(id, 1, &Bytes::from("2")).await.unwrap());
+    assert!(!fixture.store.edit(&rejected(9, NOW).head.id, 0, &Bytes::from("2")).await.unwrap());
+}
+
+pub(crate) async fn a_large_record_is_edited_into_another_and_both_come_back(fixture: Fixture) {
+    let large = |c: u8| Bytes::from(vec![c; 900 * 1024]);
+    let letter = Letter { record: large(b'1'), ..rejected(1, NOW) };
+    let id = &letter.head.id;
+    fixture.store.store(&letter).await.unwrap();
+    assert!(fixture.store.edit(id, 0, &large(b'2')).await.unwrap());
+    fixture.store.release().await;
+    let other = fixture.second();
+    assert!(other.load(id).await.unwrap().unwrap().record == large(b'2'));
+    assert!(other.original(id).await.unwrap().unwrap() == large(b'1'));
+}
+
+pub(crate) async fn the_trail_of_operators_is_kept_in_order(fixture: Fixture) {
+    assert_eq!(fixture.store.trail().collect::<Vec<_>>().await, []);
+    let entry = |number: u64| AuditEntry {
+        // The clocks of two operators differ: what was written first stays first.
+        at: NOW - number % 3,
+        by: "alice (arn:aws:iam::123456789012:user/alice)".to_owned(),
+        action: "apply".to_owned(),
+        letter: number.is_multiple_of(2).then(|| rejected(number, NOW).head.id),
+        result: format!("line {number}\nwith \"more\""),
+    };
+    fixture.store.store(&rejected(1, NOW)).await.unwrap();
+    for number in 0..300 {
+        let store = if number % 7 == 0 { fixture.second() } else { fixture.store.clone() };
+        store.audit(&entry(number)).await.unwrap();
+    }
+    let trail: Vec<AuditEntry> = fixture.second().trail().try_collect().await.unwrap();
+    assert_eq!(trail, (0..300).map(entry).collect::<Vec<_>>());
+    assert_eq!(heads(&*fixture.store, &LetterFilter::default()).await.len(), 1, "no line is a letter");
+
+    let writers = (0..8).map(|number| {
+        let (store, entry) = (fixture.second(), entry(number));
+        tokio::spawn(async move { store.audit(&entry).await.unwrap() })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    assert_eq!(fixture.store.trail().try_collect::<Vec<_>>().await.unwrap().len(), 308);
+}
+
+/// Only a queue has to be told; for all others it is enough that telling does no harm.
+pub(crate) async fn a_letter_that_is_worked_on_stays_with_its_worker(fixture: Fixture) {
+    let (worked_on, other) = (rejected(1, NOW), rejected(2, NOW + 1));
+    for letter in [&worked_on, &other] {
+        fixture.store.store(letter).await.unwrap();
+    }
+    let Place::Queue(queue) = &fixture.place else {
+        fixture.store.prolong(&worked_on.head.id).await.unwrap();
+        fixture.store.release().await;
+        assert_eq!(heads(&*fixture.store, &LetterFilter::default()).await.len(), 2);
+        return;
+    };
+    let worker = queue.open(Duration::from_secs(2));
+    worker.prolong(&worked_on.head.id).await.unwrap();
+    let waiting = LetterFilter::default();
+    assert_eq!(ids(&*fixture.store, &waiting).await, [], "the worker holds what it received");
+    // The other letter comes back by itself, as after a crash. The one that is worked on does not.
+    while queue.visible().await == 0 {
+        worker.prolong(&worked_on.head.id).await.unwrap();
+    }
+    assert_eq!(ids(&*fixture.store, &waiting).await, std::slice::from_ref(&other.head.id));
+    let refused = fixture.store.prolong(&worked_on.head.id).await.unwrap_err();
+    assert_eq!(refused.kind, FaultKind::Conflict, "{refused}");
+    worker.release().await;
+    assert_eq!(ids(&*fixture.store, &waiting).await, [worked_on.head.id, other.head.id]);
+}

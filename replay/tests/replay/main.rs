@@ -1,0 +1,11 @@
+//! Replays over the real protocol: letters of a real pipeline, mended, planned and applied against an embedded DynamoDB.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails has to fail its test")]
+
+mod apply;
+mod crashes;
+mod import;
+mod mend;
+mod order;
+mod plan;
+mod queue;
+mod world;

@@ -1,0 +1,142 @@
+//! `millstream replay import`: letters of what an event source mapping gave up on.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use millstream_processor::source::failure::{FailureQueue, StreamRanges};
+use millstream_replay::import::{ImportError, Imported, Importer};
+use serde_json::json;
+
+use super::{Failure, Office, count, print_json};
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// Files with one document, or one a line; a folder stands for the files in it
+    #[arg(required_unless_present = "queue", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The queue of an on-failure destination, by its URL; a message is deleted when its letters are safe
+    #[arg(long, value_name = "URL", conflicts_with = "files")]
+    queue: Option<String>,
+    /// One JSON object a document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(
+    args: &ImportArgs,
+    office: &Office,
+    out: &mut (dyn Write + Send),
+) -> Result<(), Failure> {
+    let wired = office.wired()?;
+    let ranges = StreamRanges::new(wired.aws.streams());
+    let importer = Importer { desk: &wired.desk, sources: &wired.sources, ranges: &ranges };
+    let mut told = Told { json: args.json, out, documents: 0, letters: 0, kept: 0 };
+    match &args.queue {
+        Some(url) => {
+            let queue = FailureQueue::new(wired.aws.sqs(), url.as_str());
+            let mut broken = None;
+            let mut tell = |id: &str, imported: &_| {
+                let printed = told.document(&format!("message {id}"), imported);
+                broken = broken.take().or(printed.err());
+            };
+            importer.drain(&queue, &mut tell).await?;
+            broken.map_or(Ok(()), Err)?;
+        }
+        None => from_files(&importer, &args.files, &mut told).await?,
+    }
+    told.end()
+}
+
+async fn from_files(importer: &Importer<'_>, paths: &[PathBuf], told: &mut Told<'_>) -> Result<(), Failure> {
+    for path in files(paths)? {
+        let unreadable =
+            |error: io::Error| Failure::Usage(format!("cannot read {}: {error}", path.display()));
+        let text = fs::read_to_string(&path).map_err(unreadable)?;
+        // One document on many lines, or one a line.
+        if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() {
+            told.document(&path.display().to_string(), &importer.import(&text).await)?;
+            continue;
+        }
+        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+            let place = format!("{}:{number}", path.display());
+            told.document(&place, &importer.import(line).await)?;
+        }
+    }
+    Ok(())
+}
+
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let unreadable =
+        |path: &Path, error: &io::Error| Failure::Usage(format!("cannot read {}: {error}", path.display()));
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let mut inside = Vec::new();
+        for entry in fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
+            inside.push(entry.map_err(|error| unreadable(path, &error))?.path());
+        }
+        inside.retain(|path| path.is_file());
+        inside.sort();
+        files.extend(inside);
+    }
+    Ok(files)
+}
+
+/// What was told of the documents so far.
+struct Told<'a> {
+    json: bool,
+    out: &'a mut (dyn Write + Send),
+    documents: u64,
+    letters: u64,
+    kept: u64,
+}
+
+impl Told<'_> {
+    fn document(&mut self, place: &str, imported: &Result<Imported, ImportError>) -> Result<(), Failure> {
+        self.documents += 1;
+        let problem = match imported {
+            Ok(imported) => {
+                self.letters += imported.stored.len() as u64;
+                imported.late.as_ref().map(ToString::to_string)
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        self.kept += u64::from(problem.is_some());
+        if self.json {
+            let imported = imported.as_ref().ok();
+            let line = json!({ "document": place, "imported": imported, "problem": problem });
+            return print_json(&line, false, self.out);
+        }
+        if let Ok(imported) = imported {
+            let stored = count(imported.stored.len() as u64, "new letter");
+            write!(self.out, "{place}: {stored}")?;
+            if imported.known > 0 {
+                write!(self.out, ", {} known already", imported.known)?;
+            }
+            writeln!(self.out)?;
+            for id in &imported.stored {
+                writeln!(self.out, "  {id}")?;
+            }
+        }
+        if let Some(problem) = problem {
+            eprintln!("warning: {place}: {problem}; it is kept");
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        if !self.json {
+            let (documents, letters) = (count(self.documents, "document"), count(self.letters, "new letter"));
+            writeln!(self.out, "{letters} from {documents}")?;
+        }
+        match self.kept {
+            0 => Ok(()),
+            kept => Err(Failure::Failed(format!("{} could not be imported whole", count(kept, "document")))),
+        }
+    }
+}
