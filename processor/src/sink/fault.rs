@@ -5,7 +5,6 @@ use std::fmt::Debug;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::outcome::{Fault, FaultKind};
@@ -24,17 +23,18 @@ where
             let message = service.message().unwrap_or("no message");
             Fault { kind: kind_of_code(code), causes: vec![doing, format!("{code}: {message}")] }
         }
-        SdkError::DispatchFailure(dispatch) => {
-            let connector = dispatch.as_connector_error();
-            let unreachable = connector.is_none_or(|e| e.is_timeout() || e.is_io() || !e.is_user());
-            let lacks_credentials =
-                connector.is_some_and(|e| has_cause::<CredentialsError>(e as &(dyn Error + 'static)));
-            let kind = match unreachable && !lacks_credentials {
-                true => FaultKind::Unavailable,
-                false => FaultKind::Misconfigured,
-            };
-            Fault { kind, causes: vec![doing, chain(connector.map(|e| e as &dyn Error))] }
-        }
+        SdkError::DispatchFailure(dispatch) => match dispatch.as_connector_error() {
+            None => Fault { kind: FaultKind::Unavailable, causes: vec![doing, "no connection".to_owned()] },
+            Some(error) => {
+                let lacks_credentials = has_cause::<CredentialsError>(error);
+                let reachable = error.is_user() && !error.is_timeout() && !error.is_io();
+                let kind = match lacks_credentials || reachable {
+                    true => FaultKind::Misconfigured,
+                    false => FaultKind::Unavailable,
+                };
+                Fault::from_error(kind, doing, error)
+            }
+        },
         SdkError::TimeoutError(_) => Fault {
             kind: FaultKind::Unavailable,
             causes: vec![doing, "no answer within the time-out".to_owned()],
@@ -103,10 +103,6 @@ fn has_cause<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
         next = error.source();
     }
     false
-}
-
-fn chain(error: Option<&dyn Error>) -> String {
-    error.map_or_else(|| "no connection".to_owned(), |error| DisplayErrorContext(error).to_string())
 }
 
 /// An SDK error as a plain error, whatever its parameters.
