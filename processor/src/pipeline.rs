@@ -59,8 +59,12 @@ impl Pipeline {
         let projections = self.routes.of(&batch.source);
         let mut outcomes = Outcomes::default();
         let plan = plan(batch, projections, &mut outcomes);
-        self.apply(plan, projections, deadline, &mut outcomes).await;
-        let settled = self.settle(batch, projections, deadline, std::mem::take(&mut outcomes.faults)).await;
+        // What can never be projected need not wait for what is slow to write: its letters are safe by then.
+        let rejected = std::mem::take(&mut outcomes.faults);
+        let settle = |faults| self.settle(batch, projections, deadline.for_letters(), faults);
+        let (mut settled, ()) =
+            join!(settle(rejected), self.apply(plan, projections, deadline, &mut outcomes));
+        settled.extend(settle(std::mem::take(&mut outcomes.faults)).await);
         meter::batch(&Numbers {
             batch,
             projections,
@@ -164,7 +168,10 @@ fn plan(batch: &Batch, projections: &[Arc<dyn Projection>], outcomes: &mut Outco
             let unit = Unit { delivery: place, projection: number };
             match projection.project(change) {
                 Ok(effects) => effects.into_iter().for_each(|effect| planner.add(unit, effect)),
-                Err(reject) => outcomes.add(unit, Ended::Failed(rejected(projection.name(), &reject))),
+                Err(reject) => {
+                    outcomes.add(unit, Ended::Failed(rejected(projection.name(), &reject)));
+                    reject.into_effects().into_iter().for_each(|effect| planner.add(unit, effect));
+                }
             }
         }
     }

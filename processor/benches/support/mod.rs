@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 /// Records of one event, as in the figures of other languages.
 pub const RECORDS: usize = 1_000;
 /// The stream that all records come from.
-pub const STREAM: &str = "arn:aws:dynamodb:eu-west-1:000000000000:table/Orders/stream/2026-11-20T09:14:07.512";
+pub const STREAM: &str =
+    "arn:aws:dynamodb:eu-west-1:000000000000:table/Orders/stream/2026-11-20T09:14:07.512";
 
 /// One modification of an order with ten attributes, of about 1.2 KB.
 pub fn record(number: usize) -> Value {

@@ -6,6 +6,7 @@ mod copy;
 mod delivery;
 mod emit;
 mod faults;
+mod hardening;
 mod model;
 mod poison;
 mod replica;
