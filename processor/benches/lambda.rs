@@ -154,7 +154,9 @@ fn row(name: &str, events_per_second: f64) {
 fn measure_start(dynamodb: SocketAddr) {
     println!("\nprocess start to first answer, 1 record, {STARTS} starts");
     let event: Arc<str> = event(1).into();
-    for (name, projections) in [("nothing written", UNTOUCHED), ("one PutItem to a stub on loopback", REPLICA)] {
+    for (name, projections) in
+        [("nothing written", UNTOUCHED), ("one PutItem to a stub on loopback", REPLICA)]
+    {
         let mut times = Vec::new();
         let mut memory = 0.0_f64;
         for _ in 0..STARTS {
@@ -166,7 +168,9 @@ fn measure_start(dynamodb: SocketAddr) {
         }
         times.sort();
         let [least, median, most] = [times[0], times[STARTS / 2], times[STARTS - 1]].map(millis);
-        println!("  {name:<36} p50 {median:>5.1} ms (least {least:.1}, most {most:.1}), at most {memory:.1} MiB resident");
+        println!(
+            "  {name:<36} p50 {median:>5.1} ms (least {least:.1}, most {most:.1}), at most {memory:.1} MiB resident"
+        );
     }
 }
 

@@ -204,9 +204,12 @@ fn most_of_one_target(requests: &[Logged]) -> usize {
         let alone = std::slice::from_ref(&request.body);
         let actions = request.body["TransactItems"].as_array().map_or(alone, Vec::as_slice);
         for action in actions {
-            let action = action.as_object().and_then(|it| it.values().find(|it| it.is_object() && it["TableName"].is_string()));
+            let action = action
+                .as_object()
+                .and_then(|it| it.values().find(|it| it.is_object() && it["TableName"].is_string()));
             let body = action.unwrap_or(&request.body);
-            let key = [&body["Item"]["orderId"], &body["Key"]["orderId"]].into_iter().find(|key| key.is_object());
+            let key =
+                [&body["Item"]["orderId"], &body["Key"]["orderId"]].into_iter().find(|key| key.is_object());
             if let Some(key) = key.filter(|_| body["TableName"] == TARGET) {
                 *writes.entry(key.to_string()).or_default() += 1;
             }
@@ -217,20 +220,31 @@ fn most_of_one_target(requests: &[Logged]) -> usize {
 
 fn row(name: &str, cost: &Cost) {
     let seconds = cost.time.as_secs_f64();
-    println!("  {name:<24} {:>8} {:>8} {seconds:>9.2} s {:>9.0}", cost.requests, cost.capacity, CHANGES as f64 / seconds);
+    println!(
+        "  {name:<24} {:>8} {:>8} {seconds:>9.2} s {:>9.0}",
+        cost.requests,
+        cost.capacity,
+        CHANGES as f64 / seconds
+    );
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let config = Config::parse("bench.toml", CONFIG, &|_| None).expect("a valid config");
     let changes = changes();
-    println!("{CHANGES} changes of {KEYS} keys (Zipf {ZIPF}, seed {SEED}), batches of {BATCH}, {LATENCY:?} a request");
+    println!(
+        "{CHANGES} changes of {KEYS} keys (Zipf {ZIPF}, seed {SEED}), batches of {BATCH}, {LATENCY:?} a request"
+    );
     let (ours, our_rows, most) = millstream(&config, &changes).await;
     let (theirs, their_rows) = one_after_another(&config, &changes).await;
     println!("  {:<24} {:>8} {:>8} {:>11} {:>9}", "", "requests", "WCU", "time", "changes/s");
     row("Millstream", &ours);
     row("one write after another", &theirs);
     println!("  {:.1} times less time", theirs.time.as_secs_f64() / ours.time.as_secs_f64());
-    println!("  at most {most} write of one row in one batch; {} rows, equal: {}", our_rows.len(), our_rows == their_rows);
+    println!(
+        "  at most {most} write of one row in one batch; {} rows, equal: {}",
+        our_rows.len(),
+        our_rows == their_rows
+    );
     assert!(our_rows == their_rows, "both end at the same rows");
 }

@@ -11,7 +11,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use millstream_processor::clock::SystemClock;
+use millstream_processor::holds::NoHolds;
 use millstream_processor::host::lambda::LambdaHost;
+use millstream_processor::letters::directory::DirectoryLetters;
 use millstream_processor::pipeline::{Limits, Pipeline};
 use millstream_processor::projections::config::Config;
 use millstream_processor::retry::RetryPolicy;
@@ -84,7 +86,9 @@ fn host(projections: &[&str]) -> LambdaHost {
         routes,
         rows: Arc::new(Nowhere),
         topics: Arc::new(Nowhere),
-        letters: Arc::new(Nowhere),
+        // No record of these events becomes a letter.
+        letters: Arc::new(DirectoryLetters::new("unused".into(), Arc::new(SystemClock))),
+        holds: Arc::new(NoHolds),
         clock: Arc::new(SystemClock),
         limits: Limits {
             concurrency: settings.concurrency.get(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
-use millstream_projections::effect::{Effect, Target};
+use millstream_projections::effect::{Effect, Target, Write};
 use millstream_projections::item::Key;
 use millstream_projections::{Projection, ProjectionName};
 
@@ -102,22 +102,18 @@ impl Applier<'_> {
     }
 
     async fn effect(&self, effect: &Effect, unit: Unit) -> Ended {
-        let Some(projection) = self.projections.get(unit.projection) else { return Ended::Coalesced };
+        let Some(projection) = self.projections.get(unit.projection) else {
+            return Ended::Failed(Fault::new(FaultKind::Misconfigured, "an effect of no projection"));
+        };
         let resource = effect.target.resource();
         if let Some(fault) = self.broken.get(resource) {
             return Ended::Failed(fault);
         }
-        let result = match &effect.target {
-            Target::Row { table, key } => {
-                self.row(write(projection.name(), table, key, None, effect)).await.map(Ended::of)
+        let result = match &effect.write {
+            Write::Drop { .. } => self.drop_once(projection.name(), effect).await,
+            Write::Put { .. } | Write::Delete { .. } | Write::Patch { .. } | Write::Publish(_) => {
+                self.write(projection.name(), effect).await
             }
-            Target::Found { table, index, key } => {
-                self.found(projection.name(), table, index, key, effect).await
-            }
-            Target::Topic { topic } => Err(Fault::new(
-                FaultKind::Rejected,
-                format!("a {} is no event and cannot go to topic {topic}", effect.write.kind()),
-            )),
         };
         match result {
             Ok(ended) => {
@@ -129,6 +125,32 @@ impl Applier<'_> {
                 Ended::Failed(fault)
             }
         }
+    }
+
+    async fn write(&self, projection: &ProjectionName, effect: &Effect) -> Result<Ended, Fault> {
+        match &effect.target {
+            Target::Row { table, key } => {
+                self.row(write(projection, table, key, None, effect)).await.map(Ended::of)
+            }
+            Target::Found { table, index, key } => self.found(projection, table, index, key, effect).await,
+            Target::Topic { topic } => Err(Fault::new(
+                FaultKind::Rejected,
+                format!("a {} is no event and cannot go to topic {topic}", effect.write.kind()),
+            )),
+        }
+    }
+
+    /// Drops rows for a removal that was not seen to its end before: the owner may have made new ones since.
+    async fn drop_once(&self, projection: &ProjectionName, effect: &Effect) -> Result<Ended, Fault> {
+        let guard = &effect.guard;
+        let seen = || self.rows.was_dropped(projection, guard);
+        if self.retry.run(self.deadline, "read the ledger", seen).await? {
+            return Ok(Ended::of(Applied::Stale));
+        }
+        let ended = self.write(projection, effect).await?;
+        let remember = || self.rows.remember_drop(projection, guard);
+        self.retry.run(self.deadline, "write the ledger", remember).await?;
+        Ok(ended)
     }
 
     async fn row(&self, write: RowWrite<'_>) -> Result<Applied, Fault> {

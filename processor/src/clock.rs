@@ -25,17 +25,26 @@ impl Clock for SystemClock {
 pub struct Deadline {
     start_before: Option<Instant>,
     cut_at: Option<Instant>,
+    end: Option<Instant>,
 }
 
 impl Deadline {
     /// No limit but that of the retries.
-    pub const NONE: Self = Self { start_before: None, cut_at: None };
+    pub const NONE: Self = Self { start_before: None, cut_at: None, end: None };
 
     /// Nothing starts within `margin` of `end`; what still runs after half the margin is given up as unfinished.
     pub fn before(end: Instant, margin: Duration) -> Self {
         let start_before = end.checked_sub(margin).unwrap_or(end);
         let cut_at = end.checked_sub(margin / 2).unwrap_or(end);
-        Self { start_before: Some(start_before), cut_at: Some(cut_at) }
+        Self { start_before: Some(start_before), cut_at: Some(cut_at), end: Some(end) }
+    }
+
+    /// The time that is left for letters when nothing else starts any more: without it a batch that always takes too
+    /// long could never put aside what keeps it from its end.
+    pub fn for_letters(&self) -> Self {
+        let Some((cut_at, end)) = self.cut_at.zip(self.end) else { return *self };
+        let left = end.duration_since(cut_at);
+        Self { start_before: Some(cut_at + left / 2), cut_at: Some(cut_at + left * 3 / 4), end: Some(end) }
     }
 
     /// Whether something that waits for `wait` may still start after that.

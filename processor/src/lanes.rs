@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use millstream_projections::KeyDigest;
 use millstream_projections::effect::{Effect, Publish, Target, Write};
+use millstream_projections::{KeyDigest, Version};
 
 /// One change in one projection: what the outcome is counted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,23 +114,33 @@ impl Outbox {
     }
 }
 
+/// The effects of one source item in the order in which they came.
+#[derive(Default)]
+struct Arriving {
+    newest: Option<Version>,
+    /// When the newest of them came.
+    arrived: usize,
+    effects: Vec<Planned>,
+}
+
 impl Lane {
     fn new(effects: Vec<Planned>) -> Self {
         if effects.len() == 1 {
             return Self { chains: vec![Chain { newest_first: effects }] };
         }
-        let mut by_item: HashMap<KeyDigest, (usize, Vec<Planned>)> = HashMap::new();
+        let mut by_item: HashMap<KeyDigest, Arriving> = HashMap::new();
         for (arrival, planned) in effects.into_iter().enumerate() {
-            let (last, chain) = by_item.entry(planned.effect.guard.digest).or_default();
-            let newest = chain.iter().all(|other| other.effect.guard.version < planned.effect.guard.version);
-            if newest {
-                *last = arrival;
+            let item = by_item.entry(planned.effect.guard.digest).or_default();
+            let version = &planned.effect.guard.version;
+            if item.newest.as_ref().is_none_or(|newest| newest < version) {
+                item.newest = Some(version.clone());
+                item.arrived = arrival;
             }
-            chain.push(planned);
+            item.effects.push(planned);
         }
-        let mut chains: Vec<_> = by_item.into_values().collect();
-        chains.sort_by_key(|(last, _)| *last);
-        Self { chains: chains.into_iter().map(|(_, chain)| Chain::new(chain)).collect() }
+        let mut items: Vec<Arriving> = by_item.into_values().collect();
+        items.sort_by_key(|item| item.arrived);
+        Self { chains: items.into_iter().map(|item| Chain::new(item.effects)).collect() }
     }
 }
 
@@ -138,6 +148,20 @@ impl Chain {
     fn new(mut effects: Vec<Planned>) -> Self {
         // The sort is stable: of duplicates the first to come stays first.
         effects.sort_by(|a, b| b.effect.guard.version.cmp(&a.effect.guard.version));
+        guess_from_oldest(&mut effects);
         Self { newest_first: effects }
+    }
+}
+
+/// What the newest put meets is what stood there before the oldest change: those in between are not written.
+fn guess_from_oldest(newest_first: &mut [Planned]) {
+    let [newest, .., oldest] = newest_first else { return };
+    let there = match &oldest.effect.write {
+        Write::Put { expect_row, .. } => *expect_row,
+        Write::Delete { .. } => true,
+        Write::Patch { .. } | Write::Drop { .. } | Write::Publish(_) => return,
+    };
+    if let Write::Put { expect_row, .. } = &mut newest.effect.write {
+        *expect_row = there;
     }
 }

@@ -28,6 +28,11 @@ pub struct Ledger {
     pub keep: Duration,
 }
 
+/// The ledger key of a removal whose rows went with it: one for each projection and source item.
+pub fn drop_id(projection: &ProjectionName, guard: &Guard) -> String {
+    format!("drop/{projection}/{}", guard.digest)
+}
+
 /// The ledger key of a tombstone: one for each projection, source item and target row.
 pub fn tombstone_id(projection: &ProjectionName, guard: &Guard, row: &Target) -> String {
     format!("{projection}/{}/{}", guard.digest, row.digest())

@@ -41,7 +41,8 @@ pub(crate) fn batch(numbers: &Numbers<'_>) {
         }
     }
     for ((resource, kind), written) in numbers.written {
-        counter!("millstream_writes_total", "table" => resource.to_string(), "kind" => *kind).increment(*written);
+        counter!("millstream_writes_total", "table" => resource.to_string(), "kind" => *kind)
+            .increment(*written);
     }
     histogram!("millstream_apply_seconds", "source" => source.clone()).record(numbers.took.as_secs_f64());
     if let Some(newest) = newest(numbers.batch) {

@@ -1,6 +1,6 @@
 //! The pipeline: route, lanes, apply, settle, report, once around for each batch. Every host runs this one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,9 +65,15 @@ impl Pipeline {
         let mut outcomes = Outcomes::default();
         let mut order = Order::read(&*self.holds, &self.limits.retry, deadline, batch, projections).await;
         let plan = plan(batch, projections, &mut order, &mut outcomes);
-        self.apply(plan, projections, deadline, &mut outcomes).await;
-        self.let_go(batch, projections, &order, &outcomes.faults).await;
-        let settled = self.settle(batch, projections, deadline, std::mem::take(&mut outcomes.faults)).await;
+        // What can never be projected need not wait for what is slow to write: its letters are safe by then.
+        let rejected = std::mem::take(&mut outcomes.faults);
+        let rejected_units: HashSet<Unit> = rejected.keys().copied().collect();
+        let settle = |faults| self.settle(batch, projections, deadline.for_letters(), faults);
+        let (mut settled, ()) =
+            join!(settle(rejected), self.apply(plan, projections, deadline, &mut outcomes));
+        let failed = |unit: &Unit| rejected_units.contains(unit) || outcomes.faults.contains_key(unit);
+        self.let_go(batch, projections, &order, failed).await;
+        settled.extend(settle(std::mem::take(&mut outcomes.faults)).await);
         meter::batch(&Numbers {
             batch,
             projections,
@@ -142,12 +148,12 @@ impl Pipeline {
         batch: &Batch,
         projections: &[Arc<dyn Projection>],
         order: &Order,
-        faults: &BTreeMap<Unit, Fault>,
+        failed: impl Fn(&Unit) -> bool,
     ) {
         for (place, delivery) in batch.deliveries.iter().enumerate() {
             let Ok(change) = &delivery.change else { continue };
             for (number, projection) in projections.iter().enumerate().filter(|(_, it)| it.keeps_order()) {
-                let done = !faults.contains_key(&Unit { delivery: place, projection: number });
+                let done = !failed(&Unit { delivery: place, projection: number });
                 let Ok(key) = change.digest() else { continue };
                 if done && order.is_first_held(number, key, &change.version) {
                     let name = projection.name();
@@ -240,34 +246,43 @@ fn plan(
         };
         for (number, projection) in projections.iter().enumerate() {
             let unit = Unit { delivery: place, projection: number };
-            match project(&**projection, number, change, order) {
-                Ok(effects) => effects.into_iter().for_each(|effect| planner.add(unit, effect)),
-                Err(fault) => outcomes.add(unit, Ended::Failed(fault)),
+            let (effects, fault) = project(&**projection, number, change, order);
+            effects.into_iter().for_each(|effect| planner.add(unit, effect));
+            if let Some(fault) = fault {
+                outcomes.add(unit, Ended::Failed(fault));
             }
         }
     }
     planner.finish()
 }
 
-/// The effects of one change, or why there are none: it is rejected, or has to wait behind one that was.
+/// The effects of one change, and why these are not all: it is rejected, or has to wait behind one that was.
 fn project(
     projection: &dyn Projection,
     number: usize,
     change: &Change,
     order: &mut Order,
-) -> Result<Effects, Fault> {
-    let effects = projection.project(change).map_err(|reject| rejected(projection.name(), &reject));
-    let concerned = effects.as_ref().map_or(true, |effects| !effects.is_empty());
+) -> (Effects, Option<Fault>) {
+    let (effects, fault) = match projection.project(change) {
+        Ok(effects) => (effects, None),
+        Err(reject) => {
+            let fault = rejected(projection.name(), &reject);
+            (reject.into_effects(), Some(fault))
+        }
+    };
+    let concerned = fault.is_some() || !effects.is_empty();
     if let Ok(key) = change.digest()
         && projection.keeps_order()
         && concerned
     {
-        order.admit(number, key, &change.version)?;
-        if let Err(fault) = &effects {
+        if let Err(waits) = order.admit(number, key, &change.version) {
+            return (Effects::new(), Some(waits));
+        }
+        if let Some(fault) = &fault {
             order.stop(number, key, &change.version, fault);
         }
     }
-    effects
+    (effects, fault)
 }
 
 fn rejected(projection: &ProjectionName, reject: &Reject) -> Fault {

@@ -126,7 +126,7 @@ fn pack<'a>(heads: impl Iterator<Item = Head<'a>>) -> Vec<Vec<Head<'a>>> {
     let mut batches: Vec<Vec<Head<'_>>> = Vec::new();
     let mut bytes = 0;
     for head in heads {
-        let size = head.2.event.body.len();
+        let size = Entry { group: head.1, event: &head.2.event }.bytes();
         match batches.last_mut() {
             Some(batch) if batch.len() < MAX_ENTRIES && bytes + size <= MAX_PUBLISH_BYTES => {
                 bytes += size;

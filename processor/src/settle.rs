@@ -9,7 +9,7 @@ use crate::holds::{Holding, Holds};
 use crate::letters::{Attempt, Letter, LetterHead, LetterId, LetterState, LetterStore, Subject};
 use crate::outcome::{Fault, FaultKind, Verdict};
 use crate::retry::RetryPolicy;
-use crate::source::Delivery;
+use crate::source::{Delivery, DeliveryId};
 
 /// How many letters are stored side by side.
 pub const LETTERS_AT_ONCE: usize = 8;
@@ -102,11 +102,17 @@ impl Settler<'_> {
     }
 
     fn is_due(&self, delivery: &Delivery, fault: &Fault) -> bool {
-        match fault.kind.verdict() {
-            Verdict::Letter => true,
-            // A fault that may pass becomes a letter only when the stream is about to forget the record.
-            Verdict::Retry => self.age(delivery).is_some_and(|age| age >= self.hold),
-            Verdict::Unfinished => false,
+        let is_old = || self.age(delivery).is_some_and(|age| age >= self.hold);
+        match (fault.kind.verdict(), &delivery.id) {
+            (Verdict::Letter, _) => true,
+            // A stream forgets a record after 24 h, done or not: before that what may pass becomes a letter, and what never
+            // gets its turn as well. A queue forgets nothing for the age of what its messages speak of.
+            (Verdict::Retry, DeliveryId::Sequence(_)) => is_old(),
+            (Verdict::Unfinished, DeliveryId::Sequence(_)) => fault.kind == FaultKind::OutOfTime && is_old(),
+            // A topic asks a function two more times, minutes apart, and then forgets.
+            (Verdict::Retry, DeliveryId::Notification(_)) => true,
+            (Verdict::Unfinished, DeliveryId::Notification(_)) => false,
+            (Verdict::Retry | Verdict::Unfinished, DeliveryId::Message { .. }) => false,
         }
     }
 

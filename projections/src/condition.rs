@@ -117,7 +117,11 @@ impl Condition {
             Ok(objects::Value::Bool(holds)) => Ok(holds),
             Ok(other) => Err(self.fails(&format!("gives {} and not true or false", other.type_of()))),
             Err(error) => {
-                Err(self.fails(&format!("{}; test with has() what may be missing", valueless(&error))))
+                let advice = match error {
+                    ExecutionError::NoSuchKey(_) => "; test with has() what may be missing",
+                    _ => "; whole numbers are int and others double: write double(…) to calculate with both",
+                };
+                Err(self.fails(&format!("{}{advice}", valueless(&error))))
             }
         }
     }

@@ -69,13 +69,27 @@ pub enum Write {
         set: HashMap<AttributeName, Value>,
         /// Attributes to remove.
         remove: Vec<AttributeName>,
-        /// Whether a row that carries another source item's guard is taken over.
-        take_over: bool,
+        /// Which rows it may change.
+        reach: Reach,
     },
     /// Rows that another owner made go with the source item.
-    Drop,
+    Drop {
+        /// Which rows may go.
+        reach: Reach,
+    },
     /// An event.
     Publish(Publish),
+}
+
+/// Which rows a patch may change, beside those of its own source item that are older.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// No others.
+    Own,
+    /// Also rows that carry no guard yet.
+    Unguarded,
+    /// Also rows that carry another source item's guard: they are taken over.
+    Others,
 }
 
 /// How a projection remembers that it removed a row.
@@ -141,7 +155,7 @@ impl Write {
             Self::Put { .. } => "put",
             Self::Delete { .. } => "delete",
             Self::Patch { .. } => "patch",
-            Self::Drop => "drop",
+            Self::Drop { .. } => "drop",
             Self::Publish(_) => "publish",
         }
     }

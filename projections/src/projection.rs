@@ -33,22 +33,34 @@ pub trait Projection: Send + Sync {
 }
 
 /// Why a record can never be projected. Its text reaches the letter.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub struct Reject {
     cause: String,
     deployment: bool,
+    effects: Effects,
 }
 
 impl Reject {
     /// A rejection with its cause, in words that tell the reader what to mend.
     pub fn new(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), deployment: false }
+        Self { cause: cause.into(), deployment: false, effects: Effects::new() }
     }
 
     /// Not this record is at fault but how things are set up: every record would be rejected alike. It is no letter; it
     /// stays unfinished until someone mends the deployment.
     pub fn deployment(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), deployment: true }
+        Self { cause: cause.into(), deployment: true, effects: Effects::new() }
+    }
+
+    /// The rejection of a record of which some effects ought to happen all the same: what the item had before has to go,
+    /// since no later change will find it.
+    pub fn after(self, effects: Effects) -> Self {
+        Self { effects, ..self }
+    }
+
+    /// What ought to happen all the same. Nothing where the deployment is at fault.
+    pub fn into_effects(self) -> Effects {
+        if self.deployment { Effects::new() } else { self.effects }
     }
 
     /// Whether the deployment is at fault, and not the record.

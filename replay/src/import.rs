@@ -149,7 +149,7 @@ impl Importer<'_> {
         };
         for delivery in deliveries {
             // A letter that is there, in whatever state, is not to be opened again.
-            if pipeline.letters.load(&id(source, delivery)).await?.is_some() {
+            if pipeline.letters.state(&id(source, delivery)).await?.is_some() {
                 imported.known += 1;
                 continue;
             }

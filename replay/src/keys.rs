@@ -60,11 +60,11 @@ impl Desk {
         }
     }
 
-    /// A list may lag behind; a letter that is read by its name does not.
+    /// A list may lag behind; the state of a letter by its name does not.
     async fn is_closed(&self, key: &OrderedKey, version: &Version) -> Result<bool, Fault> {
         let place = format!("{}/{version}", key.digest);
         let id = LetterId::of(&key.source, Some(&key.projection), place.as_bytes());
-        Ok(self.letters().load(&id).await?.is_some_and(|letter| !letter.head.state.waits()))
+        Ok(self.letters().state(&id).await?.is_some_and(|state| !state.waits()))
     }
 
     /// Every held key of the projections that keep an order, for those that `wanted` admits.

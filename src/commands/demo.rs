@@ -28,7 +28,7 @@ pub(crate) struct DemoArgs {
     /// Runs on a DynamoDB-compatible endpoint, or on AWS itself with `aws`, instead of the DynamoDB inside.
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     endpoint: Option<String>,
-    /// What the names of the tables start with; they are removed at the end [default: millstream-demo-<seed>- at an endpoint]
+    /// What the names of the tables start with; they are removed at the end; without it `millstream-demo-<seed>-`, at an endpoint
     #[arg(long, value_name = "TEXT", value_parser = prefix)]
     prefix: Option<String>,
     /// Runs with real SNS and SQS at this endpoint, or on AWS itself with `aws`, instead of a topic inside.

@@ -90,7 +90,12 @@ impl ReplayCommand {
 pub(crate) async fn run(args: ReplayArgs) -> ExitCode {
     let mut out = BufWriter::new(io::stdout());
     let done = match wire::open(&args).await {
-        Ok(office) => execute(&args.command, &office, &mut out).await,
+        Ok(office) => {
+            let done = execute(&args.command, &office, &mut out).await;
+            // A queue gives back at once what this command looked at, so that the next one sees it.
+            office.store.release().await;
+            done
+        }
         Err(failure) => Err(failure),
     };
     // What was found is worth printing even when the rest failed.

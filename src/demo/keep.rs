@@ -41,8 +41,12 @@ fn line(followed: &Followed) -> String {
     let Followed { source, done } = followed;
     let counts = done.counts;
     let mut line = format!(
-        "  {source:<16} {} delivered: {} written, {} stale, {} coalesced",
-        done.deliveries, counts.written, counts.stale, counts.coalesced
+        "  {:<16} {} delivered: {} written, {} stale, {} coalesced",
+        source.as_str(),
+        done.deliveries,
+        counts.written,
+        counts.stale,
+        counts.coalesced
     );
     for letter in &done.letters {
         line.push_str(&format!("; letter {letter}"));
@@ -55,10 +59,11 @@ fn invitation(world: &World) -> String {
     let prefix = &world.prefix;
     let environment = match &world.connection.url {
         Some(url) if world.connection.inside => format!(
-            "  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={REGION} AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo\n"
+            "  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={REGION}\n  \
+             export AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo PREFIX={prefix}\n"
         ),
-        Some(url) => format!("  export AWS_ENDPOINT_URL={url}\n"),
-        None => String::new(),
+        Some(url) => format!("  export AWS_ENDPOINT_URL={url} PREFIX={prefix}\n"),
+        None => format!("  export PREFIX={prefix}\n"),
     };
     let endpoint = world.connection.url.as_deref().unwrap_or("AWS");
     let (ledger, letters) = (world.config.state.ledger_table(), world.config.state.letters_table());
@@ -82,6 +87,8 @@ In another terminal:
       "customer":{{"M":{{"name":{{"S":"Me"}}}}}},"status":{{"S":"PAID"}},"warehouse":{{"S":"Porto"}},"total":{{"N":"42"}},
       "lines":{{"L":[{{"M":{{"sku":{{"S":"lamp"}},"qty":{{"N":"1"}}}}}}]}}}}'
   aws dynamodb get-item --table-name {prefix}ShippingOrders --key '{{"orderId":{{"S":"mine"}}}}'
+
+  millstream replay --config demo/millstream.toml list
 
 What Millstream does with it:"#
     )

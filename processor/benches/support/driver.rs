@@ -64,7 +64,8 @@ impl RuntimeApi {
 }
 
 const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
-const WRITTEN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: 2\r\n\r\n{}";
+const WRITTEN: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: 2\r\n\r\n{}";
 
 fn hand_out(stream: &mut TcpStream, number: u64, event: &str) -> bool {
     let end = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970") + DEADLINE;

@@ -6,9 +6,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
-use futures_util::{FutureExt, StreamExt};
-use millstream_processor::letters::{Letter, LetterFilter, LetterHead, LetterId, LetterStore};
+use futures_util::FutureExt;
 use millstream_processor::outcome::{Applied, Fault};
 use millstream_processor::projections::item::{Key, Value as Attribute};
 use millstream_processor::sink::{Entry, Page, RowSink, RowWrite, TopicSink};
@@ -17,7 +15,8 @@ use serde_json::{Value, json};
 /// Records of one event, as in the figures of other languages.
 pub const RECORDS: usize = 1_000;
 /// The stream that all records come from.
-pub const STREAM: &str = "arn:aws:dynamodb:eu-west-1:000000000000:table/Orders/stream/2026-11-20T09:14:07.512";
+pub const STREAM: &str =
+    "arn:aws:dynamodb:eu-west-1:000000000000:table/Orders/stream/2026-11-20T09:14:07.512";
 
 /// One modification of an order with ten attributes, of about 1.2 KB.
 pub fn record(number: usize) -> Value {
@@ -80,19 +79,5 @@ impl TopicSink for Nowhere {
         entries: &'a [Entry<'a>],
     ) -> BoxFuture<'a, Vec<Result<(), Fault>>> {
         async { entries.iter().map(|_| Ok(())).collect() }.boxed()
-    }
-}
-
-impl LetterStore for Nowhere {
-    fn store<'a>(&'a self, _letter: &'a Letter) -> BoxFuture<'a, Result<(), Fault>> {
-        async { Ok(()) }.boxed()
-    }
-
-    fn list<'a>(&'a self, _filter: &'a LetterFilter) -> BoxStream<'a, Result<LetterHead, Fault>> {
-        futures_util::stream::empty().boxed()
-    }
-
-    fn load<'a>(&'a self, _id: &'a LetterId) -> BoxFuture<'a, Result<Option<Letter>, Fault>> {
-        async { Ok(None) }.boxed()
     }
 }

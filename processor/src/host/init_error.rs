@@ -20,7 +20,8 @@ pub(crate) fn report(message: &str) {
 }
 
 fn post(api: &str, message: &str) -> std::io::Result<()> {
-    let body = serde_json::json!({ "errorMessage": message, "errorType": KIND, "stackTrace": [] }).to_string();
+    let body =
+        serde_json::json!({ "errorMessage": message, "errorType": KIND, "stackTrace": [] }).to_string();
     let mut stream = TcpStream::connect(api)?;
     stream.set_read_timeout(Some(TIME_OUT))?;
     stream.set_write_timeout(Some(TIME_OUT))?;

@@ -4,49 +4,70 @@ use std::error::Error;
 use std::fmt::Debug;
 
 use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::outcome::{Fault, FaultKind};
 
 /// The fault behind an error of any AWS SDK, with what was being done when it came.
-pub fn fault<E, R>(doing: impl Into<String>, error: &SdkError<E, R>) -> Fault
+pub fn fault<E>(doing: impl Into<String>, error: &SdkError<E, HttpResponse>) -> Fault
 where
     E: ProvideErrorMetadata + Error + 'static,
-    R: Debug,
 {
     let doing = doing.into();
     match error {
         SdkError::ServiceError(service) => {
-            let service = service.err();
-            let code = service.code().unwrap_or("no error code");
+            let (status, service) = (service.raw().status().as_u16(), service.err());
             let message = service.message().unwrap_or("no message");
-            Fault { kind: kind_of_code(code), causes: vec![doing, format!("{code}: {message}")] }
+            match service.code() {
+                Some(code) => {
+                    Fault { kind: kind_of_code(code), causes: vec![doing, format!("{code}: {message}")] }
+                }
+                // A proxy or a balancer answers in no protocol of AWS.
+                None => Fault {
+                    kind: kind_of_status(status),
+                    causes: vec![doing, format!("HTTP status {status} without an error code: {message}")],
+                },
+            }
         }
-        SdkError::DispatchFailure(dispatch) => {
-            let connector = dispatch.as_connector_error();
-            let unreachable = connector.is_none_or(|e| e.is_timeout() || e.is_io() || !e.is_user());
-            let lacks_credentials =
-                connector.is_some_and(|e| has_cause::<CredentialsError>(e as &(dyn Error + 'static)));
-            let kind = match unreachable && !lacks_credentials {
-                true => FaultKind::Unavailable,
-                false => FaultKind::Misconfigured,
-            };
-            Fault { kind, causes: vec![doing, chain(connector.map(|e| e as &dyn Error))] }
-        }
+        SdkError::DispatchFailure(dispatch) => match dispatch.as_connector_error() {
+            None => Fault { kind: FaultKind::Unavailable, causes: vec![doing, "no connection".to_owned()] },
+            Some(error) => {
+                let lacks_credentials = has_cause::<CredentialsError>(error);
+                let reachable = error.is_user() && !error.is_timeout() && !error.is_io();
+                let kind = match lacks_credentials || reachable {
+                    true => FaultKind::Misconfigured,
+                    false => FaultKind::Unavailable,
+                };
+                Fault::from_error(kind, doing, error)
+            }
+        },
         SdkError::TimeoutError(_) => Fault {
             kind: FaultKind::Unavailable,
             causes: vec![doing, "no answer within the time-out".to_owned()],
         },
         // The service answered something that is no answer of its protocol, as a broken proxy does.
-        SdkError::ResponseError(_) => Fault::from_error(FaultKind::Unavailable, doing, &Described(error)),
+        SdkError::ResponseError(response) => {
+            let status = response.raw().status().as_u16();
+            let cause = format!("HTTP status {status} with an answer that cannot be read");
+            Fault { kind: FaultKind::Unavailable, causes: vec![doing, cause] }
+        }
         // The request could not even be made: no region, no credentials, an endpoint that is no URL.
         SdkError::ConstructionFailure(_) => {
             Fault::from_error(FaultKind::Misconfigured, doing, &Described(error))
         }
         // The SDK's enum is open; a kind of error that is new to us must lose nothing.
         other => Fault::from_error(FaultKind::Unavailable, doing, &Described(other)),
+    }
+}
+
+/// What an HTTP status alone says.
+fn kind_of_status(status: u16) -> FaultKind {
+    match status {
+        429 => FaultKind::Throttled,
+        500.. => FaultKind::Unavailable,
+        _ => FaultKind::Misconfigured,
     }
 }
 
@@ -65,7 +86,8 @@ pub fn kind_of_code(code: &str) -> FaultKind {
         | "LimitExceededException"
         | "TooManyRequestsException"
         | "KMSThrottlingException"
-        | "KMSThrottling" => FaultKind::Throttled,
+        | "KMSThrottling"
+        | "KmsThrottled" => FaultKind::Throttled,
         "TransactionConflictException" | "TransactionConflict" | "TransactionInProgressException" => {
             FaultKind::Conflict
         }
@@ -78,7 +100,9 @@ pub fn kind_of_code(code: &str) -> FaultKind {
         | "ServiceUnavailableException"
         | "RequestTimeout"
         | "RequestTimeoutException"
-        | "ReplicatedWriteConflictException" => FaultKind::Unavailable,
+        | "ReplicatedWriteConflictException"
+        // Nothing is lost: whoever read the shard asks for another iterator.
+        | "ExpiredIteratorException" => FaultKind::Unavailable,
         "ValidationException"
         | "ValidationError"
         | "ItemCollectionSizeLimitExceededException"
@@ -105,22 +129,17 @@ fn has_cause<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-fn chain(error: Option<&dyn Error>) -> String {
-    error.map_or_else(|| "no connection".to_owned(), |error| DisplayErrorContext(error).to_string())
-}
-
 /// An SDK error as a plain error, whatever its parameters.
 #[derive(Debug)]
-struct Described<'a, E, R>(&'a SdkError<E, R>);
+struct Described<'a, E>(&'a SdkError<E, HttpResponse>);
 
-impl<E: Error + 'static, R: Debug> std::fmt::Display for Described<'_, E, R> {
+impl<E: Error + 'static> std::fmt::Display for Described<'_, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             SdkError::ConstructionFailure(failure) => write!(f, "{failure:?}"),
-            SdkError::ResponseError(response) => write!(f, "{response:?}"),
             other => write!(f, "{other}"),
         }
     }
 }
 
-impl<E: Error + 'static, R: Debug> Error for Described<'_, E, R> {}
+impl<E: Error + 'static> Error for Described<'_, E> {}

@@ -53,6 +53,21 @@ pub trait RowSink: Send + Sync {
     /// Performs one write.
     fn apply<'a>(&'a self, write: RowWrite<'a>) -> BoxFuture<'a, Result<Applied, Fault>>;
 
+    /// Whether the rows that go with a removal went already: that removal, or a later one of the same source item, was
+    /// remembered.
+    fn was_dropped<'a>(
+        &'a self,
+        projection: &'a ProjectionName,
+        guard: &'a Guard,
+    ) -> BoxFuture<'a, Result<bool, Fault>>;
+
+    /// Remembers that all rows that go with a removal went.
+    fn remember_drop<'a>(
+        &'a self,
+        projection: &'a ProjectionName,
+        guard: &'a Guard,
+    ) -> BoxFuture<'a, Result<(), Fault>>;
+
     /// Finds the rows that an index has under a key, a page at a time. An index lags: it may miss a row written a moment ago.
     fn find<'a>(
         &'a self,
@@ -90,6 +105,16 @@ pub struct Entry<'a> {
     pub group: KeyDigest,
     /// The event.
     pub event: &'a Publish,
+}
+
+/// The message attribute that tells filter policies what happened.
+const KIND: &str = "kind";
+
+impl Entry<'_> {
+    /// What the event counts in a request: SNS counts the body, and of each attribute its name, type and value.
+    pub fn bytes(&self) -> usize {
+        self.event.body.len() + KIND.len() + sns::request::TEXT.len() + self.event.kind.len()
+    }
 }
 
 /// Publishes events, at least once.

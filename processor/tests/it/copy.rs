@@ -238,7 +238,8 @@ async fn a_stream_of_keys_only_can_still_clear_but_not_set() {
     name(&world, "c1", "Mill").await;
     let records = world.db.read_stream("Company").await;
     let arn = world.db.stream_arn("Company").await;
-    let error = world.invoke(lambda_event::event(&arn, &records)).await.expect_err("nothing done").to_string();
+    let error =
+        world.invoke(lambda_event::event(&arn, &records)).await.expect_err("nothing done").to_string();
     assert!(error.contains("no new image") && error.contains("projection name"), "{error}");
     assert!(world.letters().await.is_empty(), "a stream that is set up wrongly must not fill the letters");
     world.db.delete("Company", json!({ "companyId": "c1" })).await;

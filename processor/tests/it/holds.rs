@@ -44,12 +44,14 @@ async fn poison(world: &World, id: &str) {
 
 fn names(world: &World, topic: &str) -> Vec<String> {
     let published = world.topics.published(topic);
-    let events = published.iter().map(|message| serde_json::from_str::<Value>(&message.message).expect("JSON"));
+    let events =
+        published.iter().map(|message| serde_json::from_str::<Value>(&message.message).expect("JSON"));
     events.filter_map(|event| event["data"]["new"]["name"]["S"].as_str().map(str::to_owned)).collect()
 }
 
 fn states(letters: &[Letter]) -> Vec<LetterState> {
-    let mut by_version: Vec<_> = letters.iter().map(|letter| (&letter.head.version, letter.head.state)).collect();
+    let mut by_version: Vec<_> =
+        letters.iter().map(|letter| (&letter.head.version, letter.head.state)).collect();
     by_version.sort();
     by_version.into_iter().map(|(_, state)| state).collect()
 }
@@ -144,7 +146,8 @@ async fn an_event_that_sns_refuses_holds_its_key() {
 async fn the_change_itself_may_be_tried_again_and_frees_its_key() {
     let (world, topic) = companies().await;
     put(&world, "c1", "one").await;
-    let refuse = Fault::FailEntries { containing: "one".to_owned(), code: "InvalidParameter", sender_fault: true };
+    let refuse =
+        Fault::FailEntries { containing: "one".to_owned(), code: "InvalidParameter", sender_fault: true };
     world.topics.faults().add(Rule::on("PublishBatch", refuse).first(1));
     world.deliver_all("Company").await;
     assert!(names(&world, &topic).is_empty());
@@ -165,7 +168,11 @@ async fn a_ledger_that_is_down_leaves_the_change_unfinished_and_publishes_nothin
     let ledger = world.config.state.ledger_table();
     for operation in ["GetItem", "TransactWriteItems"] {
         let rule = world.db.faults().add(Rule::on(operation, Fault::Unavailable).table(&ledger));
-        assert_eq!(world.report("Company", &records).await.as_deref(), Some(sequence(&records[0])), "{operation}");
+        assert_eq!(
+            world.report("Company", &records).await.as_deref(),
+            Some(sequence(&records[0])),
+            "{operation}"
+        );
         assert!(names(&world, &topic).is_empty(), "{operation}");
         world.db.faults().remove(rule);
     }
@@ -227,7 +234,11 @@ async fn a_worker_that_dies_at_any_request_leaves_every_change_published_or_wait
             world.deliver("Company", &records).await;
             let names = names(&world, &topic);
             assert!(names.iter().all(|name| name == "before") && !names.is_empty(), "{names:?} at {request}");
-            assert_eq!(states(&world.letters().await), [LetterState::Open, LetterState::Held], "at {request}");
+            assert_eq!(
+                states(&world.letters().await),
+                [LetterState::Open, LetterState::Held],
+                "at {request}"
+            );
         }
     }
 }

@@ -105,7 +105,9 @@ enum Step {
         requests: usize,
     },
     /// Every request that speaks of an item is throttled, until the next such step.
-    Jam { item: usize },
+    Jam {
+        item: usize,
+    },
     /// The process dies at a request from now on, before it or after it is applied.
     Crash {
         request: usize,

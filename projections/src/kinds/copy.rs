@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::selection::Selection;
+use super::selection::{Movement, Selection};
 use super::{Templates, key};
 use crate::change::{Change, View};
-use crate::effect::{Effect, Effects, Target, Write};
+use crate::effect::{Effect, Effects, Reach, Target, Write};
 use crate::item::Key;
 use crate::name::ProjectionName;
 use crate::projection::{Projection, Reject};
@@ -72,16 +72,20 @@ impl Projection for Copy {
         let Some(movement) = self.selection.movement(change)? else { return Ok(Effects::new()) };
         let guard = self.selection.guard(change)?;
         let before = if movement.before { self.key_before(change)? } else { None };
-        let after = if movement.after { Some(self.key_after(change)?) } else { None };
+        let after = if movement.after { Some(self.key_after(change)) } else { None };
 
         let mut effects = Effects::with_capacity(2);
+        let stays = matches!((&before, &after), (Some(before), Some(Ok(after))) if before == after);
         if let Some(before) = before
-            && Some(&before) != after.as_ref()
+            && !stays
         {
-            effects.extend(self.end(before, guard.clone()));
+            effects.extend(self.end(before, guard.clone(), movement));
         }
-        if let Some(after) = after {
-            effects.push(self.set(after, change.after(), guard)?);
+        match after {
+            None => {}
+            Some(Ok(after)) => effects.push(self.set(after, change.after(), guard)?),
+            // The rows it had are not found by any later change: they have to lose the copy now.
+            Some(Err(reject)) => return Err(reject.after(effects)),
         }
         Ok(effects)
     }
@@ -117,20 +121,30 @@ impl Copy {
                 None => remove.push(name.clone()),
             }
         }
-        Ok(Effect { target: self.target(key), guard, write: Write::Patch { set, remove, take_over: true } })
+        Ok(Effect {
+            target: self.target(key),
+            guard,
+            write: Write::Patch { set, remove, reach: Reach::Others },
+        })
     }
 
     /// The rows that held the copy hold it no longer.
-    fn end(&self, key: Key, guard: Guard) -> Option<Effect> {
+    fn end(&self, key: Key, guard: Guard, movement: Movement) -> Option<Effect> {
+        let reach = match (&self.rows, movement.certain) {
+            // It may never have belonged: then there are no rows of its own, and others are none of its business.
+            (_, false) => Reach::Own,
+            // A row that the index finds belongs to this source item while it matches.
+            (Rows::Many { .. }, true) => Reach::Others,
+            // A row found by its own key may meanwhile carry what another source item put there, which has to stay.
+            (Rows::One(_), true) => Reach::Unguarded,
+        };
         let write = match self.on_delete {
             OnDelete::Keep => return None,
-            OnDelete::Delete => Write::Drop,
+            OnDelete::Delete => Write::Drop { reach },
             OnDelete::Clear => Write::Patch {
                 set: HashMap::new(),
                 remove: self.set.iter().map(|(name, _)| name.clone()).collect(),
-                // A row found by an index belongs to this source while it matches. A row found by its own key may
-                // meanwhile carry what another source item put there, which has to stay.
-                take_over: matches!(self.rows, Rows::Many { .. }),
+                reach,
             },
         };
         Some(Effect { target: self.target(key), guard, write })

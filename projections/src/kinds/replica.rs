@@ -38,18 +38,21 @@ impl Projection for Replica {
         let Some(movement) = self.selection.movement(change)? else { return Ok(Effects::new()) };
         let guard = self.selection.guard(change)?;
         let before = if movement.before { self.key_before(change)? } else { None };
-        let after = if movement.after { Some(self.key_after(change)?) } else { None };
+        let after = if movement.after { Some(self.key_after(change)) } else { None };
 
         let mut effects = Effects::with_capacity(2);
-        let stays = before.is_some() && before == after;
+        let stays = matches!((&before, &after), (Some(before), Some(Ok(after))) if before == after);
         if let Some(before) = before
             && !stays
             && self.tombstones != Tombstones::Never
         {
             effects.push(self.delete(before, guard.clone()));
         }
-        if let Some(after) = after {
-            effects.push(self.put(after, change.after(), stays, guard)?);
+        match after {
+            None => {}
+            Some(Ok(after)) => effects.push(self.put(after, change.after(), stays, guard)?),
+            // The row it had is not found by any later change: it has to go now.
+            Some(Err(reject)) => return Err(reject.after(effects)),
         }
         Ok(effects)
     }

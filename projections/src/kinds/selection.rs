@@ -20,8 +20,10 @@ pub struct Selection {
 /// Whether the item belonged to the projection before the change, and whether it does after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Movement {
-    /// It may have belonged before.
+    /// It belonged before, or may have.
     pub before: bool,
+    /// Whether `before` is more than a guess: the change tells what the item was like.
+    pub certain: bool,
     /// It belongs now.
     pub after: bool,
 }
@@ -30,8 +32,9 @@ impl Selection {
     /// How the change moves the item in or out of the projection; `None` if it does not concern the projection.
     pub fn movement(&self, change: &Change) -> Result<Option<Movement>, Reject> {
         let after = change.kind != ChangeKind::Remove && self.holds_after(change)?;
-        let before = change.kind != ChangeKind::Insert && self.may_have_held_before(change);
-        let movement = Movement { before, after };
+        let held = if change.kind == ChangeKind::Insert { Some(false) } else { self.held_before(change) };
+        let movement = Movement { before: held.unwrap_or(true), certain: held.is_some(), after };
+        let before = movement.before;
         let concerns = before != after || (after && self.touched(change)?);
         Ok(concerns.then_some(movement))
     }
@@ -39,7 +42,12 @@ impl Selection {
     /// The guard of everything that follows from the change.
     pub fn guard(&self, change: &Change) -> Result<Guard, Reject> {
         let Some(name) = &self.version else { return Ok(change.guard()?) };
-        let Some(value) = change.latest().attribute(name)? else {
+        let view = change.latest();
+        let Some(value) = view.attribute(name)? else {
+            if view.image.is_none() {
+                let cause = format!("the stream carries no image that holds the version attribute `{name}`");
+                return Err(Reject::deployment(cause));
+            }
             return Err(Reject::new(format!("the item has no attribute `{name}`, which holds its version")));
         };
         let version = Version::declared(&value, change.kind == ChangeKind::Remove)?;
@@ -55,11 +63,11 @@ impl Selection {
         condition.holds(change, Side::After)
     }
 
-    /// Where the old image cannot tell, the item is taken to have belonged: a needless removal does no harm.
-    fn may_have_held_before(&self, change: &Change) -> bool {
-        let Some(condition) = &self.condition else { return true };
+    /// Whether the item belonged before the change; `None` where the change cannot tell.
+    fn held_before(&self, change: &Change) -> Option<bool> {
+        let Some(condition) = &self.condition else { return Some(true) };
         let unknowable = condition.reads_old() || condition.reads_event() || change.old.is_none();
-        unknowable || condition.holds(change, Side::Before).unwrap_or(true)
+        if unknowable { None } else { condition.holds(change, Side::Before).ok() }
     }
 
     fn touched(&self, change: &Change) -> Result<bool, Reject> {

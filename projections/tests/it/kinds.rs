@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millstream_projections::effect::{Target, Write};
+use millstream_projections::effect::{Reach, Target, Write};
 use millstream_projections::item::{Value, type_name};
 use millstream_projections::{Change, ChangeKind, Effect, Image};
 use serde_json::{Value as Json, json};
@@ -34,13 +34,13 @@ fn render(effect: &Effect) -> String {
             format!("put {target}: {}{}", line(item.iter()), if *expect_row { " (there)" } else { "" })
         }
         Write::Delete { .. } => format!("delete {target}"),
-        Write::Patch { set, remove, take_over } => {
+        Write::Patch { set, remove, reach } => {
             let mut remove: Vec<&str> = remove.iter().map(|name| &**name).collect();
             remove.sort_unstable();
-            let take_over = if *take_over { " (take over)" } else { "" };
+            let take_over = if *reach == Reach::Others { " (take over)" } else { "" };
             format!("patch {target}: [{}] remove {remove:?}{take_over}", line(set))
         }
-        Write::Drop => format!("drop {target}"),
+        Write::Drop { .. } => format!("drop {target}"),
         Write::Publish(publish) => format!("publish {}", publish.kind),
     }
 }

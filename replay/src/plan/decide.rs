@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use millstream_processor::sink::dynamodb::request::{REMOVED, guard_attribute};
-use millstream_projections::effect::{Effect, Tombstones, Write};
+use millstream_projections::effect::{Effect, Reach, Tombstones, Write};
 use millstream_projections::item::{Key, same};
 use millstream_projections::{Guard, ProjectionName, Value};
 
@@ -68,14 +68,12 @@ pub(super) fn decide(
             (Tombstones::Ledger, _) => write(None),
             (Tombstones::Inline, _) => write(Some(Row::from([(REMOVED.to_owned(), Value::Bool(true))]))),
         },
-        Write::Patch { set, remove, take_over } => match row {
+        Write::Patch { set, remove, reach } => match row {
             None => keep(Verdict::Stale, "there is no row"),
             Some(row) if !has(row, found_by) => {
                 keep(Verdict::Stale, "the row moved away from the index's key")
             }
-            Some(_) if stands == Stands::Others && !take_over => {
-                keep(Verdict::Stale, "the row is another item's")
-            }
+            Some(_) if !within(*reach, stands) => keep(Verdict::Stale, "the row is not this item's"),
             Some(row) => {
                 let mut after = row.clone();
                 after.extend(set.iter().map(|(name, value)| (name.to_string(), value.clone())));
@@ -83,14 +81,12 @@ pub(super) fn decide(
                 write(Some(after))
             }
         },
-        Write::Drop => match row {
+        Write::Drop { reach } => match row {
             None => keep(Verdict::Stale, "there is no row"),
             Some(row) if !has(row, found_by) => {
                 keep(Verdict::Stale, "the row moved away from the index's key")
             }
-            Some(_) if stands == Stands::Others && found_by.is_none() => {
-                keep(Verdict::Stale, "the row is another item's")
-            }
+            Some(_) if !within(*reach, stands) => keep(Verdict::Stale, "the row is not this item's"),
             Some(_) => write(None),
         },
         Write::Publish(_) => write(None),
@@ -117,6 +113,16 @@ fn stands(guard: &Guard, projection: &ProjectionName, row: Option<&Row>) -> Stan
         std::cmp::Ordering::Less => Stands::Older,
         std::cmp::Ordering::Equal => Stands::Same,
         std::cmp::Ordering::Greater => Stands::Newer,
+    }
+}
+
+/// Whether a write that reaches so far may change a row on which this stands.
+fn within(reach: Reach, stands: Stands) -> bool {
+    match stands {
+        Stands::Older => true,
+        Stands::NoGuard => reach != Reach::Own,
+        Stands::Others => reach == Reach::Others,
+        Stands::NoRow | Stands::Same | Stands::Newer => false,
     }
 }
 

@@ -73,7 +73,7 @@ impl Planner<'_> {
                 let read = || rows.tombstone(projection, &effect.guard, &target);
                 self.desk.retried("read the ledger", read).await?
             }
-            Write::Patch { .. } | Write::Drop | Write::Publish(_) => None,
+            Write::Patch { .. } | Write::Drop { .. } | Write::Publish(_) => None,
         };
         let current: Option<Row> = current.map(|item| item.into_inner().into_iter().collect());
         let decided = decide(effect, projection, found_by, current.as_ref(), tombstone.as_deref());

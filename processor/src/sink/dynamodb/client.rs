@@ -9,12 +9,12 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use millstream_projections::effect::{Tombstones, Write};
+use millstream_projections::effect::{Reach, Tombstones, Write};
 use millstream_projections::item::Key;
-use millstream_projections::{Item, Value};
+use millstream_projections::{Guard, Item, ProjectionName, Value};
 
 use super::request::{EXPIRES, Expression, May, REMOVED, SdkItem, guard_attribute, guarded, key_of, sdk_key};
-use super::schema::Schemas;
+use super::schema::{Schema, Schemas};
 use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::outcome::{Applied, Fault, FaultKind};
@@ -57,14 +57,13 @@ impl DynamoDbSink {
             Write::Delete { tombstones: Tombstones::Inline } => self.mark_removed(write).await,
             // `on_delete = "keep"`: the projection makes no deletes.
             Write::Delete { tombstones: Tombstones::Never } => Ok(Applied::Stale),
-            Write::Patch { set, remove, take_over } => {
-                let may = if *take_over { May::TakeOver } else { May::ChangeOwn };
-                let expression = guarded(write.projection, write.guard, write.key, may)
+            Write::Patch { set, remove, reach } => {
+                let expression = guarded(write.projection, write.guard, write.key, within(*reach))
                     .and_found_by(write.found_by)
                     .updating(set.iter(), remove);
                 self.update(write, expression).await
             }
-            Write::Drop => self.drop_row(write).await,
+            Write::Drop { reach } => self.drop_row(write, within(*reach)).await,
             Write::Publish(_) => Err(Fault::new(FaultKind::Rejected, "an event is no row")),
         };
         match result {
@@ -73,21 +72,15 @@ impl DynamoDbSink {
         }
     }
 
-    /// A refused request is the record's fault only if the config names the table's key rightly.
-    async fn blame(&self, write: RowWrite<'_>, fault: Fault) -> Fault {
-        match self.schemas.of(&self.client, write.table).await {
-            Ok(schema) if schema.has_key(write.key.keys()) => fault,
-            Ok(schema) => {
-                let named: Vec<_> = write.key.keys().map(|name| &**name).collect();
-                let (table, projection) = (write.table, write.projection);
-                let cause = format!(
-                    "table {table} has the key ({}), but projection {projection} writes the key ({})",
-                    schema.key.join(", "),
-                    named.join(", ")
-                );
-                Fault { kind: FaultKind::Misconfigured, causes: [vec![cause], fault.causes].concat() }
-            }
-            Err(unknown) => unknown,
+    /// A refused write is the record's fault only if the config fits the table.
+    async fn blame(&self, write: RowWrite<'_>, refused: Fault) -> Fault {
+        match self.schemas.fresh(&self.client, write.table).await {
+            Ok(schema) => match misfit(write, &schema) {
+                Some(cause) => misconfigured(cause, refused),
+                None => refused,
+            },
+            // Without a look at the table there is no case against the deployment.
+            Err(unknown) => Fault { causes: [refused.causes, unknown.causes].concat(), ..refused },
         }
     }
 
@@ -147,8 +140,7 @@ impl DynamoDbSink {
         }
     }
 
-    async fn drop_row(&self, write: RowWrite<'_>) -> Result<Applied, Fault> {
-        let may = if write.found_by.is_some() { May::TakeOver } else { May::ChangeOwn };
+    async fn drop_row(&self, write: RowWrite<'_>, may: May) -> Result<Applied, Fault> {
         let expression = guarded(write.projection, write.guard, write.key, may).and_found_by(write.found_by);
         let result = self
             .client
@@ -176,15 +168,11 @@ impl DynamoDbSink {
         key: &Key,
         from: Option<Key>,
     ) -> Result<Page, Fault> {
-        let schema = self.schemas.of(&self.client, table).await?;
-        let Some(index_key) = schema.indexes.get(&**index) else {
-            let mut known: Vec<_> = schema.indexes.keys().map(String::as_str).collect();
-            known.sort_unstable();
-            let cause = format!("table {table} has no index `{index}`; it has: {}", known.join(", "));
-            return Err(Fault::new(FaultKind::Misconfigured, cause));
-        };
-        if let Some(stranger) = key.keys().find(|name| !index_key.contains(name)) {
-            let cause = format!("index `{index}` of table {table} is not keyed by `{stranger}`");
+        let mut schema = self.schemas.of(&self.client, table).await?;
+        if unusable(&schema, table, index, key).is_some() {
+            schema = self.schemas.fresh(&self.client, table).await?;
+        }
+        if let Some(cause) = unusable(&schema, table, index, key) {
             return Err(Fault::new(FaultKind::Misconfigured, cause));
         }
         let by = Expression::default().and_found_by(Some(key));
@@ -205,8 +193,20 @@ impl DynamoDbSink {
             .projection_expression(projection.join(", "))
             .set_exclusive_start_key(from.as_ref().map(sdk_key))
             .send()
-            .await
-            .map_err(|error| fault(format!("Query on index {index} of table {table}"), &error))?;
+            .await;
+        let result = match result {
+            Ok(result) => result,
+            Err(error) => {
+                let refused = fault(format!("Query on index {index} of table {table}"), &error);
+                if refused.kind == FaultKind::Rejected {
+                    let schema = self.schemas.fresh(&self.client, table).await?;
+                    if let Some(cause) = unusable(&schema, table, index, key) {
+                        return Err(misconfigured(cause, refused));
+                    }
+                }
+                return Err(refused);
+            }
+        };
         let rows = result.items().iter().filter_map(|item| key_of(item, &schema.key)).collect();
         let next = result
             .last_evaluated_key
@@ -217,6 +217,52 @@ impl DynamoDbSink {
     /// When something that is kept for `keep` from now may go, in seconds since 1970, as a number's text.
     pub(super) fn expires(&self, keep: Duration) -> String {
         (self.clock.unix_seconds() + keep.as_secs()).to_string()
+    }
+}
+
+/// Why a config does not fit a table, if it does not.
+fn misfit(write: RowWrite<'_>, schema: &Schema) -> Option<String> {
+    let (table, projection) = (write.table, write.projection);
+    if !schema.has_key(write.key.keys()) {
+        let named: Vec<_> = write.key.keys().map(|name| &**name).collect();
+        let (has, named) = (schema.key.join(", "), named.join(", "));
+        return Some(format!(
+            "table {table} has the key ({has}), but projection {projection} writes the key ({named})"
+        ));
+    }
+    let Write::Patch { set, remove, .. } = write.write else { return None };
+    let patched = set.keys().chain(remove).find(|name| schema.key.contains(name))?;
+    Some(format!("`{patched}` is part of the key of table {table}, which projection {projection} cannot set"))
+}
+
+/// Why an index cannot be asked for a key, if it cannot.
+fn unusable(schema: &Schema, table: &str, index: &str, key: &Key) -> Option<String> {
+    let Some(found) = schema.indexes.get(index) else {
+        let mut known: Vec<_> = schema.indexes.keys().map(String::as_str).collect();
+        known.sort_unstable();
+        return Some(format!("table {table} has no index `{index}`; it has: {}", known.join(", ")));
+    };
+    if let Some(stranger) = key.keys().find(|name| !found.key.contains(name)) {
+        return Some(format!("index `{index}` of table {table} is not keyed by `{stranger}`"));
+    }
+    if let Some(partition) = found.key.first().filter(|partition| !key.contains_key(*partition)) {
+        return Some(format!(
+            "index `{index}` of table {table} can only be asked with its partition key `{partition}`"
+        ));
+    }
+    (!found.filled).then(|| format!("index `{index}` of table {table} is still being filled"))
+}
+
+fn misconfigured(cause: String, refused: Fault) -> Fault {
+    Fault { kind: FaultKind::Misconfigured, causes: [vec![cause], refused.causes].concat() }
+}
+
+/// Which rows a reach lets a write change.
+fn within(reach: Reach) -> May {
+    match reach {
+        Reach::Own => May::ChangeGuarded,
+        Reach::Unguarded => May::ChangeOwn,
+        Reach::Others => May::TakeOver,
     }
 }
 
@@ -237,6 +283,22 @@ fn applied(met: Met) -> Applied {
 impl RowSink for DynamoDbSink {
     fn apply<'a>(&'a self, write: RowWrite<'a>) -> BoxFuture<'a, Result<Applied, Fault>> {
         self.write(write).boxed()
+    }
+
+    fn was_dropped<'a>(
+        &'a self,
+        projection: &'a ProjectionName,
+        guard: &'a Guard,
+    ) -> BoxFuture<'a, Result<bool, Fault>> {
+        self.is_drop_remembered(projection, guard).boxed()
+    }
+
+    fn remember_drop<'a>(
+        &'a self,
+        projection: &'a ProjectionName,
+        guard: &'a Guard,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        self.put_drop(projection, guard).boxed()
     }
 
     fn find<'a>(

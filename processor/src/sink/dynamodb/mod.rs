@@ -2,6 +2,8 @@
 
 /// Sends requests and judges the answers.
 pub mod client;
+/// What the ledger remembers of rows that went with their source item.
+mod drops;
 /// Reads rows as they stand.
 mod read;
 /// The conditions and updates of each write, made without I/O.

@@ -35,6 +35,8 @@ pub struct Expression {
 /// Which rows a guarded write may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum May {
+    /// A row of ours that is older.
+    ChangeGuarded,
     /// A row of ours that is older, or one without a guard: it is adopted.
     ChangeOwn,
     /// As `ChangeOwn`, and a row that is not there.
@@ -52,6 +54,7 @@ pub fn guarded(projection: &ProjectionName, guard: &Guard, key: &Key, may: May) 
     expression.value(":guard", AttributeValue::S(guard.to_string()));
     expression.value(":own", AttributeValue::S(guard.own_prefix()));
     let free = match may {
+        May::ChangeGuarded => "(begins_with(#guard, :own) AND #guard < :guard)",
         // Without a guard: the row is not there, or it is adopted.
         May::ChangeOwn | May::ChangeOwnOrCreate => {
             "(attribute_not_exists(#guard) OR (begins_with(#guard, :own) AND #guard < :guard))"
@@ -61,6 +64,7 @@ pub fn guarded(projection: &ProjectionName, guard: &Guard, key: &Key, may: May) 
         }
     };
     expression.condition = match may {
+        May::ChangeGuarded => free.to_owned(),
         May::ChangeOwn | May::TakeOver => {
             expression.row_name(key);
             format!("attribute_exists(#row) AND {free}")

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::TableDescription;
+use aws_sdk_dynamodb::types::{IndexStatus, TableDescription};
 use millstream_projections::item::AttributeName;
 
 use crate::outcome::{Fault, FaultKind};
@@ -15,8 +15,17 @@ use crate::sink::fault::fault;
 pub struct Schema {
     /// The attributes of the primary key, partition key first.
     pub key: Vec<AttributeName>,
-    /// The keys of the indexes.
-    pub indexes: HashMap<String, Vec<AttributeName>>,
+    /// The indexes by name.
+    pub indexes: HashMap<String, Index>,
+}
+
+/// What a query has to know of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// The attributes of its key, partition key first.
+    pub key: Vec<AttributeName>,
+    /// Whether it is filled already, so that it can be asked.
+    pub filled: bool,
 }
 
 /// The schemas of the tables that were asked for.
@@ -26,11 +35,16 @@ pub struct Schemas {
 }
 
 impl Schemas {
-    /// The schema of a table.
+    /// The schema of a table, as it was when it was first asked for.
     pub async fn of(&self, client: &Client, table: &Arc<str>) -> Result<Arc<Schema>, Fault> {
         if let Some(schema) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(table) {
             return Ok(schema.clone());
         }
+        self.fresh(client, table).await
+    }
+
+    /// The schema of a table as it is now. A verdict against the deployment rests on this one: someone may have mended it.
+    pub async fn fresh(&self, client: &Client, table: &Arc<str>) -> Result<Arc<Schema>, Fault> {
         let doing = format!("DescribeTable {table}");
         let described = client.describe_table().table_name(&**table).send().await;
         let described = described.map_err(|error| fault(&doing, &error))?;
@@ -51,9 +65,17 @@ impl Schema {
         let names = |elements: &[aws_sdk_dynamodb::types::KeySchemaElement]| -> Vec<AttributeName> {
             elements.iter().map(|element| element.attribute_name().into()).collect()
         };
-        let global = description.global_secondary_indexes().iter().map(|i| (i.index_name(), i.key_schema()));
-        let local = description.local_secondary_indexes().iter().map(|i| (i.index_name(), i.key_schema()));
-        let indexes = global.chain(local).filter_map(|(name, key)| Some((name?.to_owned(), names(key))));
+        let filled = |status: Option<&IndexStatus>, backfilling: Option<bool>| {
+            !matches!(status, Some(IndexStatus::Creating)) && backfilling != Some(true)
+        };
+        let global = description.global_secondary_indexes().iter().map(|index| {
+            let filled = filled(index.index_status(), index.backfilling());
+            (index.index_name(), Index { key: names(index.key_schema()), filled })
+        });
+        let local = description.local_secondary_indexes().iter();
+        let local =
+            local.map(|index| (index.index_name(), Index { key: names(index.key_schema()), filled: true }));
+        let indexes = global.chain(local).filter_map(|(name, index)| Some((name?.to_owned(), index)));
         Self { key: names(description.key_schema()), indexes: indexes.collect() }
     }
 

@@ -48,7 +48,14 @@ impl SnsSink {
             .await;
         match answer {
             Err(error) => {
-                let fault = fault(doing, &error);
+                // Only the result of an entry speaks of one event. A request that is refused as a whole, as for a topic of
+                // another region, would be refused for every event.
+                let refused = fault(doing, &error);
+                let kind = match refused.kind {
+                    FaultKind::Rejected => FaultKind::Misconfigured,
+                    kind => kind,
+                };
+                let fault = Fault { kind, ..refused };
                 for place in sent {
                     results[place] = Err(fault.clone());
                 }

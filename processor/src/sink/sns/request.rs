@@ -4,7 +4,10 @@ use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 use millstream_projections::version::KeyDigest;
 
 use crate::outcome::{Fault, FaultKind};
-use crate::sink::{Entry, MAX_PUBLISH_BYTES};
+use crate::sink::{Entry, KIND, MAX_PUBLISH_BYTES};
+
+/// The type of a text attribute.
+pub(in crate::sink) const TEXT: &str = "String";
 
 /// Whether a topic is FIFO: its name says so.
 pub fn is_fifo(topic: &str) -> bool {
@@ -13,18 +16,18 @@ pub fn is_fifo(topic: &str) -> bool {
 
 /// One entry; its id is its place in the batch.
 pub fn entry(place: usize, entry: &Entry<'_>, fifo: bool) -> Result<PublishBatchRequestEntry, Fault> {
-    let size = entry.event.body.len();
+    let size = entry.bytes();
     if size > MAX_PUBLISH_BYTES {
         let cause =
             format!("the event has {size} bytes, an SNS message at most {MAX_PUBLISH_BYTES}: include less");
         return Err(Fault::new(FaultKind::Rejected, cause));
     }
-    let kind = MessageAttributeValue::builder().data_type("String").string_value(entry.event.kind);
+    let kind = MessageAttributeValue::builder().data_type(TEXT).string_value(entry.event.kind);
     let kind = kind.build().map_err(unbuildable)?;
     let mut request = PublishBatchRequestEntry::builder()
         .id(place.to_string())
         .message(&entry.event.body)
-        .message_attributes("kind", kind);
+        .message_attributes(KIND, kind);
     if fifo {
         // A deduplication id has at most 128 characters; an event's id may have more.
         let deduplication = KeyDigest::of_bytes(entry.event.id.as_bytes());

@@ -52,7 +52,8 @@ fn check(write: Write, found_by: Option<&Key>, tombstone: Option<&str>, expected
 #[test]
 fn each_write_meets_each_row_as_the_sink_does() {
     let put = |tombstones| Write::Put { item: Item::default(), tombstones, expect_row: true };
-    let patch = |take_over| Write::Patch { set: HashMap::new(), remove: Vec::new(), take_over };
+    let patch: fn(Reach) -> Write = |reach| Write::Patch { set: HashMap::new(), remove: Vec::new(), reach };
+    let drop: fn(Reach) -> Write = |reach| Write::Drop { reach };
     let delete = |tombstones| Write::Delete { tombstones };
     let by: Key = [(Arc::from("a"), Value::S("old".to_owned()))].into();
     let moved: Key = [(Arc::from("a"), Value::S("new".to_owned()))].into();
@@ -65,19 +66,19 @@ fn each_write_meets_each_row_as_the_sink_does() {
     check(delete(Tombstones::Ledger), None, Some("5"), "ssstss");
     check(delete(Tombstones::Inline), None, None, "wwwtst");
     check(delete(Tombstones::Never), None, None, "ttttst");
-    check(patch(false), None, None, "twwtst");
-    check(patch(true), None, None, "twwtsw");
-    check(patch(true), Some(&by), None, "twwtsw");
-    check(patch(true), Some(&moved), None, "ttttst");
-    check(Write::Drop, None, None, "twwtst");
-    check(Write::Drop, Some(&by), None, "twwtsw");
-    check(Write::Drop, Some(&moved), None, "ttttst");
+    for write in [patch, drop] {
+        check(write(Reach::Own), None, None, "ttwtst");
+        check(write(Reach::Unguarded), None, None, "twwtst");
+        check(write(Reach::Others), None, None, "twwtsw");
+        check(write(Reach::Others), Some(&by), None, "twwtsw");
+        check(write(Reach::Others), Some(&moved), None, "ttttst");
+    }
 }
 
 #[test]
 fn a_patch_shows_the_row_as_it_would_be() {
     let set = HashMap::from([(Arc::from("b"), Value::S("new".to_owned()))]);
-    let patch = Write::Patch { set, remove: vec!["a".into()], take_over: false };
+    let patch = Write::Patch { set, remove: vec!["a".into()], reach: Reach::Unguarded };
     let name = ProjectionName::new("p").unwrap();
     let decided = decide(&effect(patch), &name, None, row(None).as_ref(), None);
     assert_eq!(decided.after, Some(Row::from([("b".to_owned(), Value::S("new".to_owned()))])));
