@@ -222,7 +222,7 @@ async fn events_are_packed_ten_to_a_request_and_one_of_a_key() {
         put(&world, &format!("c{number}"), "Mill", "open").await;
     }
     world.deliver_all("Company").await;
-    assert_eq!(world.topics.requests().len(), 3);
+    assert_eq!(world.topics.faults().count("PublishBatch"), 3);
     let world = Arc::new(world);
     assert_eq!(world.letters().await.len(), 0);
 }
