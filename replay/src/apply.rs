@@ -53,6 +53,8 @@ pub enum Outcome {
     Lettered(Vec<LetterId>),
     /// It failed again: the letter has one more attempt.
     Rejected(String),
+    /// A later removal of its row may be forgotten by now; the letter is as it was.
+    TooOld,
     /// It could not be done now; the letter is as it was.
     Unfinished(String),
     /// Its projection is not in the config.
@@ -72,6 +74,7 @@ impl Outcome {
             Self::Replayed { .. } | Self::Superseded | Self::WasClosed => true,
             Self::Lettered(_)
             | Self::Rejected(_)
+            | Self::TooOld
             | Self::Unfinished(_)
             | Self::UnknownProjection
             | Self::UnknownSource
@@ -93,6 +96,7 @@ impl Outcome {
             }
             Self::Rejected(cause) => format!("failed again: {cause}"),
             Self::Unfinished(cause) => format!("unfinished: {cause}"),
+            Self::TooOld => "too old: a later removal of its row may be forgotten by now; discard it, or rebuild the projection".to_owned(),
             Self::UnknownProjection => "its projection is not in the config".to_owned(),
             Self::UnknownSource => "its source is not in the config".to_owned(),
             Self::Changed(what) => format!("not what the plan saw: {what}"),
@@ -160,6 +164,7 @@ impl Applied {
             Outcome::Behind(_) => &mut self.behind,
             Outcome::Lettered(_)
             | Outcome::Rejected(_)
+            | Outcome::TooOld
             | Outcome::Unfinished(_)
             | Outcome::UnknownProjection
             | Outcome::UnknownSource

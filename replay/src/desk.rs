@@ -1,6 +1,7 @@
 //! What every command works with: the pipeline, the letters, and who is at the desk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_processor::clock::Deadline;
 use millstream_processor::letters::{AuditEntry, Closing, LetterHead, LetterId, LetterState, LetterStore};
@@ -20,6 +21,8 @@ pub struct Desk {
     pub rows: Arc<dyn RowReader>,
     /// The sources of today's config.
     pub sources: Vec<SourceName>,
+    /// How long a removal is remembered: `state.tombstones`.
+    pub tombstones: Duration,
     /// Who is at work: the user of the operating system, and the caller's identity where it is known.
     pub by: String,
 }
@@ -48,6 +51,15 @@ impl Desk {
     /// The letters.
     pub fn letters(&self) -> &dyn LetterStore {
         &*self.pipeline.letters
+    }
+
+    /// Whether a removal that came after this letter's change may be forgotten by now. It came later than the change was
+    /// made, so its tombstone lasts longer than the change is old, if that is younger than tombstones are kept.
+    pub(crate) fn may_have_forgotten(&self, head: &LetterHead, created_at: Option<u64>) -> bool {
+        let first = head.attempts.first().map(|attempt| attempt.at);
+        let made = created_at.into_iter().chain(first).min();
+        let now = self.pipeline.clock.unix_seconds();
+        made.is_none_or(|made| now.saturating_sub(made) >= self.tombstones.as_secs())
     }
 
     /// Where a letter of a source and a projection goes.

@@ -43,6 +43,8 @@ pub enum Verdict {
     Stale,
     /// The targets have something newer.
     Superseded,
+    /// It is so old that a later removal of its row may be forgotten: written, it could bring the row back.
+    TooOld,
     /// It asks for nothing under today's config.
     NoEffect,
     /// It would be rejected again.
@@ -64,6 +66,7 @@ impl Verdict {
             Self::WouldWrite => "would write",
             Self::Stale => "stale: its targets have it already",
             Self::Superseded => "superseded: its targets have something newer",
+            Self::TooOld => "too old: discard it, or rebuild the projection",
             Self::NoEffect => "nothing to do under today's config",
             Self::StillRejected => "still rejected",
             Self::Held => "held behind an earlier letter of its key",
@@ -122,7 +125,7 @@ pub struct EffectPlan {
     /// The row's key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub key: BTreeMap<String, ShownValue>,
-    /// [`Verdict::WouldWrite`], [`Verdict::Stale`] or [`Verdict::Superseded`].
+    /// [`Verdict::WouldWrite`], [`Verdict::Stale`], [`Verdict::Superseded`] or [`Verdict::TooOld`].
     pub verdict: Verdict,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,12 +215,13 @@ impl Planner<'_> {
         let change = decode_raw(letter.record.clone(), source).change;
         let change = change.map_err(|why| (Verdict::StillRejected, Some(why.to_string())))?;
         plan.behind = self.behind(&route, &letter.head).await.map_err(unfinished)?;
+        let fades = self.desk.may_have_forgotten(&letter.head, change.created_at);
         let mut rejected = None;
         for projection in route.projections() {
             match projection.project(&change) {
                 Ok(effects) => {
                     for effect in effects {
-                        let read = self.effect(projection.name(), &effect).await.map_err(unfinished)?;
+                        let read = self.effect(projection.name(), &effect, fades).await.map_err(unfinished)?;
                         plan.effects.extend(read);
                     }
                 }
@@ -269,7 +273,7 @@ fn unfinished(fault: Fault) -> (Verdict, Option<String>) {
 
 fn of_effects(effects: &[EffectPlan]) -> Verdict {
     let any = |verdict: Verdict| effects.iter().any(|effect| effect.verdict == verdict);
-    [Verdict::WouldWrite, Verdict::Superseded, Verdict::Stale]
+    [Verdict::TooOld, Verdict::WouldWrite, Verdict::Superseded, Verdict::Stale]
         .into_iter()
         .find(|verdict| any(*verdict))
         .unwrap_or(Verdict::NoEffect)

@@ -15,7 +15,7 @@ use millstream_projections::SourceName;
 use super::pace::Gate;
 use super::{Applied, Done, Group, Outcome, Progress};
 use crate::desk::{Desk, Route};
-use crate::plan::Pin;
+use crate::plan::{Pin, Verdict, plan_letter};
 
 /// Well below the shortest time that a queue keeps a letter out of sight.
 const PROLONG_EVERY: Duration = Duration::from_secs(10);
@@ -61,16 +61,36 @@ impl Worker<'_> {
             Route::UnknownSource => return Outcome::UnknownSource,
             Route::UnknownProjection => return Outcome::UnknownProjection,
         };
-        let report = self.run(&letter, &pipeline, source).await;
-        let outcome = match self.judge(&letter, report).await {
-            Ok(outcome) => outcome,
-            // What was done is done; the letter waits, and the next run finds it stale.
-            Err(fault) => Outcome::Unfinished(format!("the letter cannot be closed: {fault}")),
+        let outcome = match self.refused(&letter, &source).await {
+            Some(refused) => refused,
+            None => {
+                let report = self.run(&letter, &pipeline, source).await;
+                // What was done is done; the letter waits, and the next run finds it stale.
+                let open =
+                    |fault: Fault| Outcome::Unfinished(format!("the letter cannot be closed: {fault}"));
+                self.judge(&letter, report).await.unwrap_or_else(open)
+            }
         };
         if let Err(fault) = self.desk.note("apply", Some(id), outcome.text()).await {
             self.fault(format!("the audit trail lacks what was done about letter {id}: {fault}"));
         }
         outcome
+    }
+
+    /// Why a letter is not taken up, where its change is so old that a later removal may be forgotten. A row that goes
+    /// between this look and the write leaves a tombstone which is fresh.
+    async fn refused(&self, letter: &Letter, source: &SourceName) -> Option<Outcome> {
+        let change = decode_raw(letter.record.clone(), source).change;
+        let created_at = change.ok().and_then(|change| change.created_at);
+        if !self.desk.may_have_forgotten(&letter.head, created_at) {
+            return None;
+        }
+        let plan = plan_letter(self.desk, letter, true).await;
+        if plan.effects.iter().any(|effect| effect.verdict == Verdict::TooOld) {
+            return Some(Outcome::TooOld);
+        }
+        let unseen = || Outcome::Unfinished(plan.cause.clone().unwrap_or_default());
+        (plan.verdict == Verdict::Unfinished).then(unseen)
     }
 
     /// Runs the record through the pipeline, while its store is told that it is being worked on.

@@ -21,6 +21,15 @@ pub(super) struct Decided {
     pub(super) after: Option<Row>,
 }
 
+/// What is known of removals.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory<'a> {
+    /// The version up to which the ledger remembers a removal.
+    pub(super) tombstone: Option<&'a str>,
+    /// Whether the change is so old that a removal after it may be forgotten.
+    pub(super) fades: bool,
+}
+
 /// Whose version stands in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stands {
@@ -32,13 +41,13 @@ enum Stands {
     Others,
 }
 
-/// Decides for a row as it stands. `tombstone` is the version up to which the ledger remembers a removal.
+/// Decides for a row as it stands.
 pub(super) fn decide(
     effect: &Effect,
     projection: &ProjectionName,
     found_by: Option<&Key>,
     row: Option<&Row>,
-    tombstone: Option<&str>,
+    memory: Memory<'_>,
 ) -> Decided {
     let stands = stands(&effect.guard, projection, row);
     let write = |after: Option<Row>| Decided { verdict: Verdict::WouldWrite, note: None, after };
@@ -49,13 +58,16 @@ pub(super) fn decide(
         Stands::Newer => return keep(Verdict::Superseded, "the row has a newer version"),
         Stands::NoRow | Stands::NoGuard | Stands::Older | Stands::Others => {}
     }
-    let removed = tombstone.is_some_and(|version| version >= effect.guard.version.as_str());
+    let removed = memory.tombstone.is_some_and(|version| version >= effect.guard.version.as_str());
     match &effect.write {
         Write::Put { item, tombstones, .. } => {
             // A row that is there and not another's shows itself that nothing removed it since.
             let asks_ledger = matches!(stands, Stands::NoRow | Stands::Others);
             if *tombstones == Tombstones::Ledger && asks_ledger && removed {
                 return keep(Verdict::Superseded, "a later change removed the row");
+            }
+            if *tombstones != Tombstones::Never && asks_ledger && memory.fades {
+                return keep(Verdict::TooOld, "a later change may have removed the row, which is forgotten by now");
             }
             write(Some(item.iter().map(|(name, value)| (name.clone(), value.clone())).collect()))
         }

@@ -9,7 +9,7 @@ use millstream_projections::effect::{Effect, Target, Write};
 use millstream_projections::item::{Key, same};
 use serde_json::value::RawValue;
 
-use super::decide::{Decided, Row, decide, guard_of};
+use super::decide::{Decided, Memory, Row, decide, guard_of};
 use super::{EffectPlan, Planner, Verdict};
 use crate::show::{AttributeDifference, Difference};
 
@@ -19,14 +19,16 @@ const OWN: &str = "ms:";
 const MAX_FOUND: usize = 100;
 
 impl Planner<'_> {
-    /// Plans one effect: one row, each of the rows that an index finds, or an event.
+    /// Plans one effect: one row, each of the rows that an index finds, or an event. `fades`: the change is so old that
+    /// a removal after it may be forgotten.
     pub(super) async fn effect(
         &self,
         projection: &ProjectionName,
         effect: &Effect,
+        fades: bool,
     ) -> Result<Vec<EffectPlan>, Fault> {
         match &effect.target {
-            Target::Row { table, key } => Ok(vec![self.row(projection, effect, table, key, None).await?]),
+            Target::Row { table, key } => Ok(vec![self.row(projection, effect, (table, key), None, fades).await?]),
             Target::Found { table, index, key } => {
                 let mut plans = Vec::new();
                 let mut from = None;
@@ -35,7 +37,7 @@ impl Planner<'_> {
                     let find = || rows.find(table, index, key, from.clone());
                     let page = self.desk.retried("query", find).await?;
                     for row in &page.rows {
-                        plans.push(self.row(projection, effect, table, row, Some(key)).await?);
+                        plans.push(self.row(projection, effect, (table, row), Some(key), fades).await?);
                     }
                     from = page.next;
                     if from.is_none() || plans.len() >= MAX_FOUND {
@@ -61,9 +63,9 @@ impl Planner<'_> {
         &self,
         projection: &ProjectionName,
         effect: &Effect,
-        table: &Arc<str>,
-        key: &Key,
+        (table, key): (&Arc<str>, &Key),
         found_by: Option<&Key>,
+        fades: bool,
     ) -> Result<EffectPlan, Fault> {
         let rows = &self.desk.rows;
         let target = Target::Row { table: table.clone(), key: key.clone() };
@@ -76,7 +78,8 @@ impl Planner<'_> {
             Write::Patch { .. } | Write::Drop { .. } | Write::Publish(_) => None,
         };
         let current: Option<Row> = current.map(|item| item.into_inner().into_iter().collect());
-        let decided = decide(effect, projection, found_by, current.as_ref(), tombstone.as_deref());
+        let memory = Memory { tombstone: tombstone.as_deref(), fades };
+        let decided = decide(effect, projection, found_by, current.as_ref(), memory);
         let standing = guard_of(projection, current.as_ref()).map(version).or(tombstone);
         Ok(EffectPlan {
             projection: projection.to_string(),

@@ -18,6 +18,8 @@ pub struct Totals {
     pub stale: u64,
     /// Those whose targets have something newer.
     pub superseded: u64,
+    /// Those too old to be sure that their rows were not removed since.
+    pub too_old: u64,
     /// Those that ask for nothing.
     pub no_effect: u64,
     /// Those that would be rejected again.
@@ -41,6 +43,7 @@ impl Totals {
             Verdict::WouldWrite => &mut self.would_write,
             Verdict::Stale => &mut self.stale,
             Verdict::Superseded => &mut self.superseded,
+            Verdict::TooOld => &mut self.too_old,
             Verdict::NoEffect => &mut self.no_effect,
             Verdict::StillRejected => &mut self.still_rejected,
             Verdict::Held => &mut self.held,
@@ -58,6 +61,7 @@ impl fmt::Display for Totals {
             (self.would_write, "would write"),
             (self.stale, "stale"),
             (self.superseded, "superseded"),
+            (self.too_old, "too old"),
             (self.no_effect, "with nothing to do"),
             (self.still_rejected, "still rejected"),
             (self.held, "held"),

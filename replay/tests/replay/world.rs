@@ -1,6 +1,7 @@
 //! One small deployment: an embedded DynamoDB, topics, a store of letters, and a desk for any config.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodbstreams::types::StreamViewType;
@@ -10,6 +11,7 @@ use millstream_processor::clock::Clock;
 use millstream_processor::host::lambda::LambdaHost;
 use millstream_processor::ledger::Ledger;
 use millstream_processor::letters::{AuditEntry, Letter, LetterFilter, LetterHead, LetterState};
+use millstream_processor::pipeline::Pipeline;
 use millstream_processor::projections::config::Config;
 use millstream_processor::retry::RetryPolicy;
 use millstream_processor::setup;
@@ -60,12 +62,12 @@ pub(crate) fn mended_events() -> String {
     EVENTS.replace("where = \"new.status != 'DRAFT'\"\n", "")
 }
 
-/// A wall clock that stands still.
-struct StandingClock;
+/// A wall clock that stands still until it is set.
+struct StandingClock(AtomicU64);
 
 impl Clock for StandingClock {
     fn unix_seconds(&self) -> u64 {
-        START + 60
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -74,6 +76,7 @@ pub(crate) struct World {
     pub(crate) db: Embedded,
     pub(crate) topics: Topics,
     directory: Option<TempDir>,
+    clock: Arc<StandingClock>,
 }
 
 impl World {
@@ -90,7 +93,8 @@ impl World {
     async fn new(directory: Option<TempDir>) -> Self {
         let plan = FaultPlan::default();
         let (db, topics) = (Embedded::with_faults(plan.clone()), Topics::with_faults(plan));
-        let world = Self { db, topics, directory };
+        let clock = Arc::new(StandingClock(AtomicU64::new(START + 60)));
+        let world = Self { db, topics, directory, clock };
         world.topics.create("orders");
         let backstage = Aws::from_config(world.db.backstage());
         setup::create_tables(&world.config(ORDERS), &backstage).await.unwrap();
@@ -114,7 +118,7 @@ impl World {
     }
 
     pub(crate) fn desk_of(&self, toml: &str, by: &str) -> Desk {
-        let (config, clock) = (self.config(toml), Arc::new(StandingClock));
+        let (config, clock) = (self.config(toml), self.clock.clone());
         let aws = Aws::from_config(self.db.sdk_config());
         let mut pipeline = wiring::pipeline(&config, &aws, clock.clone());
         pipeline.topics = Arc::new(SnsSink::new(self.topics.sns()));
@@ -125,6 +129,7 @@ impl World {
             pipeline,
             rows: Arc::new(DynamoDbSink::new(aws.dynamodb(), ledger, clock)),
             sources: config.sources.iter().map(|source| source.name.clone()).collect(),
+            tombstones: config.state.tombstones,
             by: by.to_owned(),
         }
     }
@@ -138,13 +143,25 @@ impl World {
         self.db.put("Orders", item).await;
     }
 
+    /// Time goes by, for the database and for whoever is at a desk; what expires meanwhile is removed.
+    pub(crate) async fn later(&self, by: Duration) {
+        self.db.advance(by);
+        self.clock.0.fetch_add(by.as_secs(), Ordering::Relaxed);
+        self.db.sweep_ttl().await;
+    }
+
     /// The stream from a record on, delivered to a function of that config; all of it has to be done.
     pub(crate) async fn deliver_from(&self, toml: &str, first: usize) {
+        self.deliver_to(self.desk(toml).pipeline, toml, first).await;
+    }
+
+    /// The same, to a function with another pipeline.
+    pub(crate) async fn deliver_to(&self, pipeline: Pipeline, toml: &str, first: usize) {
         let records = self.db.read_stream("Orders").await;
         let event = lambda_event::event(&self.db.stream_arn("Orders").await, &records[first..]);
         let config = self.config(toml);
         let host = LambdaHost {
-            pipeline: self.desk(toml).pipeline,
+            pipeline,
             sources: wiring::sources(&config),
             margin: Duration::from_secs(2),
         };
@@ -185,7 +202,7 @@ impl World {
 
     fn store(&self) -> Arc<dyn millstream_processor::letters::LetterStore> {
         let aws = Aws::from_config(self.db.backstage());
-        wiring::letters(&self.config(ORDERS), &aws, Arc::new(StandingClock))
+        wiring::letters(&self.config(ORDERS), &aws, self.clock.clone())
     }
 
     /// The `n` of every event that was published, in order.

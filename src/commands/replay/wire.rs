@@ -45,6 +45,7 @@ fn desk(config: &Config, aws: &Aws, clock: Arc<dyn Clock>, by: String) -> Desk {
         pipeline: wiring::pipeline(config, aws, clock.clone()),
         rows: Arc::new(DynamoDbSink::new(aws.dynamodb(), ledger, clock)),
         sources: config.sources.iter().map(|source| source.name.clone()).collect(),
+        tombstones: config.state.tombstones,
         by,
     }
 }

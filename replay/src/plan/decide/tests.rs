@@ -35,14 +35,21 @@ fn rows() -> [Option<Row>; 6] {
 /// `w`: would write, `t`: stale, `s`: superseded.
 #[track_caller]
 fn check(write: Write, found_by: Option<&Key>, tombstone: Option<&str>, expected: &str) {
+    check_with(write, found_by, Memory { tombstone, fades: false }, expected);
+}
+
+/// `o`: too old.
+#[track_caller]
+fn check_with(write: Write, found_by: Option<&Key>, memory: Memory<'_>, expected: &str) {
     let name = ProjectionName::new("p").unwrap();
     let effect = effect(write);
     let letters: String = rows()
         .iter()
-        .map(|row| match decide(&effect, &name, found_by, row.as_ref(), tombstone).verdict {
+        .map(|row| match decide(&effect, &name, found_by, row.as_ref(), memory).verdict {
             Verdict::WouldWrite => 'w',
             Verdict::Stale => 't',
             Verdict::Superseded => 's',
+            Verdict::TooOld => 'o',
             other => panic!("{other:?}"),
         })
         .collect();
@@ -80,6 +87,19 @@ fn a_patch_shows_the_row_as_it_would_be() {
     let set = HashMap::from([(Arc::from("b"), Value::S("new".to_owned()))]);
     let patch = Write::Patch { set, remove: vec!["a".into()], reach: Reach::Unguarded };
     let name = ProjectionName::new("p").unwrap();
-    let decided = decide(&effect(patch), &name, None, row(None).as_ref(), None);
+    let decided = decide(&effect(patch), &name, None, row(None).as_ref(), Memory { tombstone: None, fades: false });
     assert_eq!(decided.after, Some(Row::from([("b".to_owned(), Value::S("new".to_owned()))])));
+}
+
+#[test]
+fn what_may_have_been_removed_since_is_not_put_where_no_row_of_its_own_stands() {
+    let put = |tombstones| Write::Put { item: Item::default(), tombstones, expect_row: true };
+    let old = |tombstone| Memory { tombstone, fades: true };
+    check_with(put(Tombstones::Ledger), None, old(None), "owwtso");
+    check_with(put(Tombstones::Ledger), None, old(Some("4")), "owwtso");
+    // Where the ledger still knows, there is no doubt.
+    check_with(put(Tombstones::Ledger), None, old(Some("6")), "swwtss");
+    check_with(put(Tombstones::Inline), None, old(None), "owwtso");
+    check_with(put(Tombstones::Never), None, old(None), "wwwtsw");
+    check_with(Write::Delete { tombstones: Tombstones::Ledger }, None, old(None), "wwwtst");
 }

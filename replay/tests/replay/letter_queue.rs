@@ -1,0 +1,105 @@
+//! Letters in a queue, from the poison record to the empty queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use millstream_processor::letters::queue::{Patience, QueueLetters};
+use millstream_replay::desk::Desk;
+use millstream_replay::plan::Verdict;
+use millstream_test_support::emulators::Ministack;
+use serde_json::json;
+
+use crate::world::{ORDERS, World, apply_all, mended, plans};
+
+/// A deployment whose letters go to a queue of ministack.
+struct Queue {
+    world: World,
+    /// Holds the server up.
+    _services: Ministack,
+    sqs: aws_sdk_sqs::Client,
+    url: String,
+}
+
+impl Queue {
+    async fn start(attributes: &[(QueueAttributeName, &str)]) -> Self {
+        let (world, services) = (World::table().await, Ministack::start().await);
+        let sqs = aws_sdk_sqs::Client::new(&services.sdk_config());
+        let name = if attributes.is_empty() { "letters" } else { "letters.fifo" };
+        let mut create = sqs.create_queue().queue_name(name);
+        for (attribute, value) in attributes {
+            create = create.attributes(attribute.clone(), *value);
+        }
+        let url = create.send().await.unwrap().queue_url.unwrap();
+        Self { world, _services: services, sqs, url }
+    }
+
+    /// A desk as another process has it: what others received it sees when they release it.
+    fn desk(&self, toml: &str) -> Desk {
+        let mut desk = self.world.desk(toml);
+        let ledger = self.world.config(toml).state.ledger_table();
+        // This server has one part only, so an answer without messages says that there are none.
+        let patience = Patience { wait: Duration::ZERO, ..Patience::default() };
+        let (sqs, url) = (self.sqs.clone(), self.url.as_str().into());
+        let letters = QueueLetters::new(sqs, url, patience, self.world.db.dynamodb(), ledger.into());
+        desk.pipeline.letters = Arc::new(letters);
+        desk
+    }
+
+    /// How many messages there are, in sight or not.
+    async fn messages(&self) -> u64 {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let asked = self.sqs.get_queue_attributes().queue_url(&self.url);
+        let asked = asked.set_attribute_names(Some(names.to_vec()));
+        let counts = asked.send().await.unwrap().attributes.unwrap();
+        names.iter().map(|name| counts[name].parse::<u64>().unwrap()).sum()
+    }
+
+    async fn verdicts(&self, toml: &str) -> Vec<Verdict> {
+        let desk = self.desk(toml);
+        let verdicts = plans(&desk).await.iter().map(|plan| plan.verdict).collect();
+        desk.pipeline.letters.release().await;
+        verdicts
+    }
+}
+
+#[tokio::test]
+async fn a_poison_record_waits_in_the_queue_until_it_is_replayed() {
+    let fifo = [(QueueAttributeName::FifoQueue, "true")];
+    for attributes in [&[][..], &fifo[..]] {
+        let queue = Queue::start(attributes).await;
+        let world = &queue.world;
+        for (id, total) in [("o1", Some(1)), ("o2", None), ("o3", Some(3))] {
+            world.order(id, total).await;
+        }
+        world.deliver_to(queue.desk(ORDERS).pipeline, ORDERS, 0).await;
+        let good = [json!({ "orderId": "o1", "total": 1 }), json!({ "orderId": "o3", "total": 3 })];
+        assert_eq!(world.rows().await, good);
+        assert_eq!(queue.messages().await, 1);
+
+        // Nothing was mended: it fails again, and stays.
+        assert_eq!(queue.verdicts(ORDERS).await, [Verdict::StillRejected]);
+        let desk = queue.desk(ORDERS);
+        assert_eq!(apply_all(&desk).await.failed, 1);
+        desk.pipeline.letters.release().await;
+        assert_eq!(queue.messages().await, 1);
+
+        assert_eq!(queue.verdicts(&mended()).await, [Verdict::WouldWrite]);
+        let applied = apply_all(&queue.desk(&mended())).await;
+        assert!(applied.is_clean() && applied.replayed == 1, "{applied:?}");
+        assert_eq!(world.rows().await.len(), 3);
+        assert!(world.rows().await.contains(&json!({ "orderId": "o2" })));
+        assert_eq!(queue.messages().await, 0);
+        assert!(queue.verdicts(&mended()).await.is_empty());
+
+        // Delivered once more, it is rejected once more only under the old config; under today's it is stale.
+        world.deliver_to(queue.desk(&mended()).pipeline, &mended(), 0).await;
+        assert_eq!(queue.messages().await, 0);
+        // The trail outlives the queue's messages.
+        let results: Vec<_> = world.trail().await.into_iter().map(|entry| entry.result).collect();
+        assert!(results.is_empty(), "the trail of a queue is in the ledger: {results:?}");
+    }
+}
