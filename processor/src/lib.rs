@@ -6,10 +6,10 @@
 pub mod apply;
 /// Time and its limits, injected.
 pub mod clock;
+/// Keys whose changes wait behind a letter.
+pub mod holds;
 /// Who runs the pipeline: the Lambda, and a plain reader of one stream.
 pub mod host;
-/// What has to wait behind a letter of its key.
-mod order;
 /// Effects of one batch, grouped by what they write to.
 pub mod lanes;
 /// Our own table of tombstones.
@@ -20,6 +20,8 @@ pub mod letters;
 pub mod logs;
 /// The numbers of a batch for the `metrics` facade.
 mod meter;
+/// What has to wait behind a letter of its key.
+mod order;
 /// Faults, and the one table from fault to verdict.
 pub mod outcome;
 /// The pipeline: all of the above, once around.
@@ -32,8 +34,6 @@ pub mod report;
 pub mod retry;
 /// Which projections a change concerns.
 pub mod route;
-/// Keys whose changes wait behind a letter.
-pub mod holds;
 /// Gives a fault its verdict: a letter, or unfinished.
 pub mod settle;
 /// The tables of our own, made where they are missing.

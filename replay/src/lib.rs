@@ -10,6 +10,8 @@ pub mod discard;
 pub mod edit;
 /// Letters as JSON lines.
 pub mod export;
+/// The letters as numbers for a monitoring system.
+pub mod gauges;
 /// From what an event source mapping gave up on to letters.
 pub mod import;
 /// What a replay would do now.

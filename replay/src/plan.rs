@@ -221,7 +221,8 @@ impl Planner<'_> {
             match projection.project(&change) {
                 Ok(effects) => {
                     for effect in effects {
-                        let read = self.effect(projection.name(), &effect, fades).await.map_err(unfinished)?;
+                        let read =
+                            self.effect(projection.name(), &effect, fades).await.map_err(unfinished)?;
                         plan.effects.extend(read);
                     }
                 }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use millstream_processor::outcome::{Applied, Fault};
 use millstream_processor::projections::item::{Key, Value as Attribute};
 use millstream_processor::sink::{Entry, Page, RowSink, RowWrite, TopicSink};

@@ -67,7 +67,10 @@ pub(super) fn decide(
                 return keep(Verdict::Superseded, "a later change removed the row");
             }
             if *tombstones != Tombstones::Never && asks_ledger && memory.fades {
-                return keep(Verdict::TooOld, "a later change may have removed the row, which is forgotten by now");
+                return keep(
+                    Verdict::TooOld,
+                    "a later change may have removed the row, which is forgotten by now",
+                );
             }
             write(Some(item.iter().map(|(name, value)| (name.clone(), value.clone())).collect()))
         }

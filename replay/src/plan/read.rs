@@ -28,7 +28,9 @@ impl Planner<'_> {
         fades: bool,
     ) -> Result<Vec<EffectPlan>, Fault> {
         match &effect.target {
-            Target::Row { table, key } => Ok(vec![self.row(projection, effect, (table, key), None, fades).await?]),
+            Target::Row { table, key } => {
+                Ok(vec![self.row(projection, effect, (table, key), None, fades).await?])
+            }
             Target::Found { table, index, key } => {
                 let mut plans = Vec::new();
                 let mut from = None;

@@ -48,7 +48,7 @@ async fn a_removal_that_is_remembered_supersedes_the_letter() {
 #[tokio::test]
 async fn a_letter_whose_removal_may_be_forgotten_is_refused_and_stays() {
     let world = removed_and_standing().await;
-    world.later(30 * DAY).await;
+    world.later(31 * DAY).await;
     assert!(world.db.scan_all("millstream-ledger").await.is_empty(), "the tombstone is gone");
     let desk = world.desk(&mended());
 

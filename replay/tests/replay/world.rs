@@ -160,11 +160,7 @@ impl World {
         let records = self.db.read_stream("Orders").await;
         let event = lambda_event::event(&self.db.stream_arn("Orders").await, &records[first..]);
         let config = self.config(toml);
-        let host = LambdaHost {
-            pipeline,
-            sources: wiring::sources(&config),
-            margin: Duration::from_secs(2),
-        };
+        let host = LambdaHost { pipeline, sources: wiring::sources(&config), margin: Duration::from_secs(2) };
         let deadline = SystemTime::now() + Duration::from_secs(600);
         let answer = host.handle(Bytes::from(event.to_string()), deadline).await.unwrap();
         assert!(answer.batch_item_failures.is_empty(), "{answer:?}");

@@ -5,8 +5,10 @@ use std::io::Write;
 use clap::Args;
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use futures_util::StreamExt;
+use millstream_processor::clock::{Clock, SystemClock};
 use millstream_processor::letters::{LetterFilter, LetterHead, LetterStore};
 use millstream_projections::event::rfc3339;
+use millstream_replay::gauges::Gauges;
 use millstream_replay::summary::{Group, Summary};
 
 use super::filter::FilterArgs;
@@ -25,6 +27,9 @@ pub(super) struct ListArgs {
     /// JSON; with --ids one object per line
     #[arg(long)]
     pub(super) json: bool,
+    /// Gauges in Prometheus' text format, for a collector of text files: how many letters, and how old
+    #[arg(long, conflicts_with_all = ["ids", "json"])]
+    pub(super) prometheus: bool,
 }
 
 pub(super) async fn run(
@@ -34,9 +39,10 @@ pub(super) async fn run(
     out: &mut (dyn Write + Send),
 ) -> Result<(), Failure> {
     let filter = args.filter.filter(known)?;
-    let (letters, faults, unreadable) = match args.ids {
-        true => each(args, store, &filter, out).await?,
-        false => grouped(args, store, &filter, out).await?,
+    let (letters, faults, unreadable) = match (args.prometheus, args.ids) {
+        (true, _) => gauges(store, &filter, known, out).await?,
+        (false, true) => each(args, store, &filter, out).await?,
+        (false, false) => grouped(args, store, &filter, out).await?,
     };
     out.flush()?;
     for fault in &faults {
@@ -49,6 +55,8 @@ pub(super) async fn run(
         )));
     }
     match letters {
+        // Gauges say so themselves.
+        0 if args.prometheus => Ok(()),
         0 => args.filter.nothing(known),
         _ => Ok(()),
     }
@@ -125,6 +133,34 @@ async fn each(
                 eprintln!("warning: {}", fault.causes.join(": "));
             }
         }
+    }
+    Ok((letters, Vec::new(), unreadable))
+}
+
+/// Prints the gauges if they are complete: a number that is too small would end an alarm.
+async fn gauges(
+    store: &dyn LetterStore,
+    filter: &LetterFilter,
+    known: &Known,
+    out: &mut (dyn Write + Send),
+) -> Result<Listed, Failure> {
+    let mut gauges = Gauges::new(SystemClock.unix_seconds(), known.projections.iter().map(String::as_str));
+    let (mut letters, mut unreadable) = (0, 0);
+    let mut heads = store.list(filter);
+    while let Some(head) = heads.next().await {
+        match head {
+            Ok(head) => {
+                letters += 1;
+                gauges.add(&head);
+            }
+            Err(fault) => {
+                unreadable += 1;
+                eprintln!("warning: {}", fault.causes.join(": "));
+            }
+        }
+    }
+    if unreadable == 0 {
+        write!(out, "{gauges}")?;
     }
     Ok((letters, Vec::new(), unreadable))
 }

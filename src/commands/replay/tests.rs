@@ -127,6 +127,24 @@ async fn ids_are_one_line_each_and_filters_hold() {
 }
 
 #[tokio::test]
+async fn gauges_have_every_projection_and_are_whole_or_not_at_all() {
+    let (done, text) = replay("list --prometheus", &three()).await;
+    done.unwrap();
+    for line in [
+        "millstream_letters{projection=\"a\",state=\"open\"} 2\n",
+        "millstream_letters{projection=\"b\",state=\"open\"} 0\n",
+        "millstream_letters{projection=\"gone\",state=\"open\"} 1\n",
+        "millstream_oldest_letter_seconds{projection=\"b\"} 0\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    replay("list --prometheus", &Memory(Vec::new())).await.0.unwrap();
+    let damaged = Fault::new(FaultKind::Rejected, "x.json is damaged");
+    let (done, text) = replay("list --prometheus", &Memory(vec![Err(damaged), Ok(letter(1, "a"))])).await;
+    assert!(matches!(&done, Err(Failure::Failed(_))) && text.is_empty(), "{done:?} {text}");
+}
+
+#[tokio::test]
 async fn a_name_that_nobody_knows_is_wrong_usage_and_one_without_letters_is_not() {
     for (words, expected) in [
         (

@@ -87,7 +87,8 @@ fn a_patch_shows_the_row_as_it_would_be() {
     let set = HashMap::from([(Arc::from("b"), Value::S("new".to_owned()))]);
     let patch = Write::Patch { set, remove: vec!["a".into()], reach: Reach::Unguarded };
     let name = ProjectionName::new("p").unwrap();
-    let decided = decide(&effect(patch), &name, None, row(None).as_ref(), Memory { tombstone: None, fades: false });
+    let decided =
+        decide(&effect(patch), &name, None, row(None).as_ref(), Memory { tombstone: None, fades: false });
     assert_eq!(decided.after, Some(Row::from([("b".to_owned(), Value::S("new".to_owned()))])));
 }
 
