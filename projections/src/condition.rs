@@ -2,16 +2,15 @@
 
 /// What of a change an expression reads.
 mod reads;
+/// From a change to CEL's values.
+mod values;
 
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use cel::{Context, Env, ExecutionError, Program, objects};
 
 use self::reads::Read;
 use crate::change::Change;
-use crate::image::Image;
-use crate::item::{Item, Value};
 use crate::projection::Reject;
 
 /// Why a text is no condition.
@@ -105,12 +104,12 @@ impl Condition {
         for (name, read) in VARIABLES.into_iter().zip(&self.reads) {
             if read.any() {
                 let value = match name {
-                    "new" => image(new, read)?,
-                    "old" => image(old, read)?,
-                    "keys" => image(Some(&change.keys), read)?,
-                    _ => event(change),
+                    "new" => values::image(new, read)?,
+                    "old" => values::image(old, read)?,
+                    "keys" => values::image(Some(&change.keys), read)?,
+                    _ => values::event(change),
                 };
-                context.add_variable_from_value(name, value);
+                context.add_variable_as_val(name, value);
             }
         }
         match self.program.execute(&context) {
@@ -163,65 +162,5 @@ fn valueless(error: &ExecutionError) -> String {
         ExecutionError::IndexOutOfBounds(_) => "a list has no such index".to_owned(),
         // The enum is open, and what it may add can hold values as well.
         _ => "a value is of a type that the expression cannot use".to_owned(),
-    }
-}
-
-/// A missing image is an empty map, so that `has(old.x)` is false rather than an error.
-fn image(image: Option<&Image>, read: &Read) -> Result<objects::Value, Reject> {
-    let Some(image) = image else { return Ok(map(HashMap::<String, objects::Value>::new())) };
-    let Read::Attributes(names) = read else { return Ok(item(image.item()?)) };
-    let mut values = HashMap::with_capacity(names.len());
-    for name in names {
-        if let Some(value) = image.attribute(name)? {
-            values.insert(name.clone(), cel_value(&value));
-        }
-    }
-    Ok(map(values))
-}
-
-fn item(item: &Item) -> objects::Value {
-    map(item.iter().map(|(name, value)| (name.clone(), cel_value(value))).collect())
-}
-
-fn map(values: HashMap<String, objects::Value>) -> objects::Value {
-    objects::Value::Map(values.into())
-}
-
-fn event(change: &Change) -> objects::Value {
-    let text = |text: &str| objects::Value::String(Arc::new(text.to_owned()));
-    map(HashMap::from([
-        ("type".to_owned(), text(change.kind.as_str())),
-        ("source".to_owned(), text(change.source.as_str())),
-        ("expired".to_owned(), objects::Value::Bool(change.expired)),
-    ]))
-}
-
-/// Whole numbers that fit are CEL ints, all others doubles: comparing beyond 2^53 with fractions is not exact.
-fn cel_value(value: &Value) -> objects::Value {
-    let text = |text: &String| objects::Value::String(Arc::new(text.clone()));
-    let list = |values: Vec<objects::Value>| objects::Value::List(Arc::new(values));
-    match value {
-        Value::S(string) => text(string),
-        Value::N(digits) => number(digits),
-        Value::Bool(bool) => objects::Value::Bool(*bool),
-        Value::B(bytes) => objects::Value::Bytes(Arc::new(bytes.clone())),
-        Value::Null(_) => objects::Value::Null,
-        Value::M(values) => {
-            map(values.iter().map(|(name, value)| (name.clone(), cel_value(value))).collect())
-        }
-        Value::L(values) => list(values.iter().map(cel_value).collect()),
-        Value::Ss(values) => list(values.iter().map(text).collect()),
-        Value::Ns(values) => list(values.iter().map(|digits| number(digits)).collect()),
-        Value::Bs(values) => {
-            list(values.iter().map(|bytes| objects::Value::Bytes(Arc::new(bytes.clone()))).collect())
-        }
-    }
-}
-
-fn number(digits: &str) -> objects::Value {
-    match (digits.parse::<i64>(), digits.parse::<f64>()) {
-        (Ok(int), _) => objects::Value::Int(int),
-        (Err(_), Ok(float)) => objects::Value::Float(float),
-        (Err(_), Err(_)) => objects::Value::String(Arc::new(digits.to_owned())),
     }
 }

@@ -12,25 +12,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A Runtime API: events go in, answers come out.
-pub struct RuntimeApi {
+pub(crate) struct RuntimeApi {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     events: Sender<Arc<str>>,
     answers: Receiver<Answer>,
 }
 
 /// What the function answered.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The path that it was sent to: `…/response`, or an error.
-    pub path: String,
+    pub(crate) path: String,
     /// Its body.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl RuntimeApi {
     /// Listens on a free port of loopback.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (events, waiting) = channel::<Arc<str>>();
         let (answered, answers) = channel();
         let waiting = Arc::new(Mutex::new(waiting));
@@ -49,12 +49,12 @@ impl RuntimeApi {
     }
 
     /// Queues an event; the function takes it when it asks for the next one.
-    pub fn send(&self, event: &Arc<str>) {
+    pub(crate) fn send(&self, event: &Arc<str>) {
         self.events.send(event.clone()).expect("the API serves");
     }
 
     /// The next answer, which has to be one of success.
-    pub fn answer(&self) -> Answer {
+    pub(crate) fn answer(&self) -> Answer {
         let answer = self.answers.recv_timeout(DEADLINE).expect("the function answers");
         let body = String::from_utf8_lossy(&answer.body);
         assert!(answer.path.ends_with("/response"), "{}: {body}", answer.path);
@@ -81,7 +81,7 @@ fn hand_out(stream: &mut TcpStream, number: u64, event: &str) -> bool {
 }
 
 /// A DynamoDB that says at once that everything is written; counts its requests.
-pub fn dynamodb() -> (SocketAddr, Arc<AtomicU64>) {
+pub(crate) fn dynamodb() -> (SocketAddr, Arc<AtomicU64>) {
     let requests = Arc::new(AtomicU64::new(0));
     let count = requests.clone();
     let address = serve(move |_request, stream| {
@@ -146,7 +146,7 @@ fn read_head(reader: &mut impl BufRead) -> Option<(String, usize)> {
 }
 
 /// A function that reads each event and does nothing: what the driver itself can do.
-pub fn idle_function(api: SocketAddr) {
+pub(crate) fn idle_function(api: SocketAddr) {
     thread::spawn(move || {
         let mut stream = TcpStream::connect(api).expect("the API listens");
         stream.set_nodelay(true).expect("it is a TCP socket");

@@ -9,17 +9,18 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use millstream_processor::outcome::{Applied, Fault};
 use millstream_processor::projections::item::{Key, Value as Attribute};
+use millstream_processor::projections::{Guard, ProjectionName};
 use millstream_processor::sink::{Entry, Page, RowSink, RowWrite, TopicSink};
 use serde_json::{Value, json};
 
 /// Records of one event, as in the figures of other languages.
-pub const RECORDS: usize = 1_000;
+pub(crate) const RECORDS: usize = 1_000;
 /// The stream that all records come from.
-pub const STREAM: &str =
+pub(crate) const STREAM: &str =
     "arn:aws:dynamodb:eu-west-1:000000000000:table/Orders/stream/2026-11-20T09:14:07.512";
 
 /// One modification of an order with ten attributes, of about 1.2 KB.
-pub fn record(number: usize) -> Value {
+pub(crate) fn record(number: usize) -> Value {
     json!({
         "eventID": format!("{number:032x}"), "eventName": "MODIFY", "eventVersion": "1.1",
         "eventSource": "aws:dynamodb", "awsRegion": "eu-west-1", "eventSourceARN": STREAM,
@@ -33,7 +34,7 @@ pub fn record(number: usize) -> Value {
 }
 
 /// An event of so many records, each of another order.
-pub fn event(records: usize) -> String {
+pub(crate) fn event(records: usize) -> String {
     json!({ "Records": (0..records).map(record).collect::<Vec<_>>() }).to_string()
 }
 
@@ -47,17 +48,33 @@ fn image(number: usize, status: &str) -> Value {
         "status": { "S": status }, "total": { "N": format!("{}.95", number % 997) },
         "currency": { "S": "EUR" }, "express": { "BOOL": number.is_multiple_of(2) },
         "placedAt": { "S": "2026-11-20T09:14:07Z" }, "weight": { "N": "1250" },
-        "address": { "M": { "street": { "S": "Harbour Road 7" }, "city": { "S": "Hamburg" } } },
-        "labels": { "SS": ["gift", "export"] }
+        "address": { "M": { "street": { "S": "Harbour Road 7, 2nd floor" }, "city": { "S": "Hamburg" } } },
+        "labels": { "SS": ["gift", "export", "fragile"] }
     })
 }
 
 /// A sink that has written everything at once; an index finds one row.
-pub struct Nowhere;
+pub(crate) struct Nowhere;
 
 impl RowSink for Nowhere {
     fn apply<'a>(&'a self, _write: RowWrite<'a>) -> BoxFuture<'a, Result<Applied, Fault>> {
         async { Ok(Applied::Written) }.boxed()
+    }
+
+    fn was_dropped<'a>(
+        &'a self,
+        _projection: &'a ProjectionName,
+        _guard: &'a Guard,
+    ) -> BoxFuture<'a, Result<bool, Fault>> {
+        async { Ok(false) }.boxed()
+    }
+
+    fn remember_drop<'a>(
+        &'a self,
+        _projection: &'a ProjectionName,
+        _guard: &'a Guard,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        async { Ok(()) }.boxed()
     }
 
     fn find<'a>(

@@ -153,12 +153,23 @@ async fn of_a_fifo_group_everything_after_the_first_unfinished_message_comes_aga
 #[tokio::test]
 async fn a_notification_that_is_unfinished_fails_its_invocation() {
     let (deployment, function, notifications) = published().await;
-    break_company(&deployment, "NamesTopic", "c1");
+    deployment.db.faults().add(Rule::any(Fault::AccessDenied).table("NamesTopic"));
     let event = topic_event(&notifications[..1]);
     let error = invoke(&function, &event).await.expect_err("a topic can only be told of a whole failure");
     assert!(error.message.contains("NamesTopic") && error.message.contains("unfinished"), "{error:?}");
+    assert!(deployment.letters().await.is_empty(), "a wrong deployment makes no letters");
 
     deployment.db.faults().clear();
     invoke(&function, &event).await.expect("an answer");
     assert_eq!(names(&deployment, "NamesTopic").await, ["Mill 1"]);
+}
+
+#[tokio::test]
+async fn a_notification_that_cannot_be_written_now_becomes_a_letter_since_a_topic_soon_forgets_it() {
+    let (deployment, function, notifications) = published().await;
+    break_company(&deployment, "NamesTopic", "c1");
+    invoke(&function, &topic_event(&notifications[..1])).await.expect("an answer");
+    let letters = deployment.letters().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].head.projection.as_deref(), Some("names-topic"));
 }
