@@ -87,7 +87,7 @@ fn host(projections: &[&str]) -> LambdaHost {
         rows: Arc::new(Nowhere),
         topics: Arc::new(Nowhere),
         // No record of these events becomes a letter.
-        letters: Arc::new(DirectoryLetters::new("unused".into(), Arc::new(SystemClock))),
+        letters: Arc::new(DirectoryLetters::new("unused", Arc::new(SystemClock))),
         holds: Arc::new(NoHolds),
         clock: Arc::new(SystemClock),
         limits: Limits {

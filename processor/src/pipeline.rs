@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, join};
-use millstream_projections::{Change, Effects, KeyDigest, Projection, ProjectionName, Reject};
+use millstream_projections::{
+    Change, Effects, KeyDigest, Projection, ProjectionName, Reject, SourceName, Version,
+};
 
 use crate::apply::{Applier, Broken, Ended, Tally, worse};
 use crate::clock::{Clock, Deadline};
 use crate::holds::{Holds, NoHolds};
 use crate::lanes::{Outbox, Plan, Planner, Unit};
-use crate::letters::LetterStore;
+use crate::letters::{Closing, LetterId, LetterState, LetterStore};
 use crate::meter::{self, Numbers};
 use crate::order::Order;
 use crate::outcome::{Fault, FaultKind};
@@ -65,12 +67,18 @@ impl Pipeline {
         let mut outcomes = Outcomes::default();
         let mut order = Order::read(&*self.holds, &self.limits.retry, deadline, batch, projections).await;
         let plan = plan(batch, projections, &mut order, &mut outcomes);
-        // What can never be projected need not wait for what is slow to write: its letters are safe by then.
         let rejected = std::mem::take(&mut outcomes.faults);
         let rejected_units: HashSet<Unit> = rejected.keys().copied().collect();
+        // What can never be projected need not wait for what is slow to write: its letters are safe by then. Where an
+        // order is kept it has to: a change before it may still turn out unfinished, or a letter itself.
+        let keeps_order =
+            |unit: &Unit| projections.get(unit.projection).is_some_and(|projection| projection.keeps_order());
+        let (in_order, rejected): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            rejected.into_iter().partition(|(unit, _)| keeps_order(unit));
         let settle = |faults| self.settle(batch, projections, deadline.for_letters(), faults);
         let (mut settled, ()) =
             join!(settle(rejected), self.apply(plan, projections, deadline, &mut outcomes));
+        outcomes.faults.extend(in_order);
         let failed = |unit: &Unit| rejected_units.contains(unit) || outcomes.faults.contains_key(unit);
         self.let_go(batch, projections, &order, failed).await;
         settled.extend(settle(std::mem::take(&mut outcomes.faults)).await);
@@ -128,8 +136,14 @@ impl Pipeline {
         let settle = |chain: Vec<(Unit, Fault)>| {
             let settler = &settler;
             async move {
-                let mut settled = Vec::with_capacity(chain.len());
+                let mut settled: Vec<(Unit, Settled)> = Vec::with_capacity(chain.len());
                 for (unit, fault) in chain {
+                    // What comes again has to come before everything later of its key.
+                    if let Some((_, Settled::Unfinished(earlier))) = settled.last() {
+                        let earlier = Settled::Unfinished(earlier.clone());
+                        settled.push((unit, earlier));
+                        continue;
+                    }
                     let delivery = &batch.deliveries[unit.delivery];
                     let projection = projections.get(unit.projection).map(|projection| &**projection);
                     settled.push((unit, settler.settle(&batch.source, delivery, projection, fault).await));
@@ -157,12 +171,32 @@ impl Pipeline {
                 let Ok(key) = change.digest() else { continue };
                 if done && order.is_first_held(number, key, &change.version) {
                     let name = projection.name();
-                    if let Err(fault) = self.holds.release(name, key, &change.version).await {
+                    if let Err(fault) =
+                        self.close_and_release(&batch.source, name, key, &change.version).await
+                    {
                         tracing::warn!(projection = %name, %key, cause = %fault, "key stays held until its letter is replayed");
                     }
                 }
             }
         }
+    }
+
+    /// Closes the letter before the key is free: were it the other way round, a replay could publish it after later ones.
+    async fn close_and_release(
+        &self,
+        source: &SourceName,
+        projection: &ProjectionName,
+        key: KeyDigest,
+        version: &Version,
+    ) -> Result<(), Fault> {
+        let closing = Closing {
+            state: LetterState::Replayed,
+            at: self.clock.unix_seconds(),
+            by: "the source itself".to_owned(),
+            reason: "it went through when it came again".to_owned(),
+        };
+        self.letters.close(&LetterId::of_change(source, projection, key, version), &closing).await?;
+        self.holds.release(projection, key, version).await.map(drop)
     }
 
     /// The pipeline with one projection only; `None` if there is no such projection.

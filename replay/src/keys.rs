@@ -60,10 +60,19 @@ impl Desk {
         }
     }
 
+    /// Whether the letter that the key is held for waits and is not listed: a list that lags behind, or someone else who
+    /// has it. Nothing later may go before it.
+    pub(crate) async fn lacks_first(&self, key: &OrderedKey, listed: &[LetterHead]) -> Result<bool, Fault> {
+        let look = || self.pipeline.holds.look(&key.projection, key.digest);
+        let Some(held) = self.retried("read a held key", look).await? else { return Ok(false) };
+        let first = listed.first().and_then(|head| head.version.as_deref());
+        let comes_later = first.is_none_or(|first| first > held.first.as_str());
+        Ok(comes_later && !self.is_closed(key, &held.first).await?)
+    }
+
     /// A list may lag behind; the state of a letter by its name does not.
     async fn is_closed(&self, key: &OrderedKey, version: &Version) -> Result<bool, Fault> {
-        let place = format!("{}/{version}", key.digest);
-        let id = LetterId::of(&key.source, Some(&key.projection), place.as_bytes());
+        let id = LetterId::of_change(&key.source, &key.projection, key.digest, version);
         Ok(self.letters().state(&id).await?.is_some_and(|state| !state.waits()))
     }
 

@@ -53,6 +53,16 @@ impl LetterId {
         Self(hash.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
+    /// The id of a change whose key and version are known.
+    pub fn of_change(
+        source: &SourceName,
+        projection: &ProjectionName,
+        key: KeyDigest,
+        version: &Version,
+    ) -> Self {
+        Self::of(source, Some(projection), format!("{key}/{version}").as_bytes())
+    }
+
     /// Reads an id that a person or a store gives; `None` if it is not 24 hexadecimal digits.
     pub fn from_text(text: &str) -> Option<Self> {
         let valid =

@@ -153,6 +153,7 @@ async fn the_change_itself_may_be_tried_again_and_frees_its_key() {
     assert!(names(&world, &topic).is_empty());
     // The same record comes again, and its cause has gone.
     world.deliver_all("Company").await;
+    assert!(world.letters().await.is_empty(), "a replay must not publish it again, after later ones");
     put(&world, "c1", "two").await;
     let records = world.db.read_stream("Company").await;
     world.deliver("Company", &records[1..]).await;

@@ -36,6 +36,20 @@ impl Worker<'_> {
             // A list that lags behind still has what was closed just now.
             let next: Vec<LetterHead> =
                 waiting.into_iter().filter(|head| !walk.told.contains(&head.id)).collect();
+            let lacks_first = match walk.last {
+                None if !next.is_empty() => self.desk.lacks_first(key, &next).await,
+                None | Some(_) => Ok(false),
+            };
+            match lacks_first {
+                Ok(false) => {}
+                Ok(true) if looks < LOOKS => {
+                    looks += 1;
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                Ok(true) => return self.with(|applied| applied.still_held += 1),
+                Err(fault) => return self.fault(fault.to_string()),
+            }
             if !next.is_empty() {
                 match self.walk(&mut walk, &next).await {
                     Walked::On => continue,

@@ -44,11 +44,23 @@ impl Worker<'_> {
         }
     }
 
+    /// What to say of a letter that was listed and cannot be found: only a store that knows it closed says it is done.
+    async fn absent(&self, id: &LetterId) -> Outcome {
+        match self.desk.letters().state(id).await {
+            Ok(Some(state)) if !state.waits() => Outcome::WasClosed,
+            Ok(_) => Outcome::Unfinished(
+                "the letter cannot be found: someone else may be working on it".to_owned(),
+            ),
+            Err(fault) => Outcome::Unfinished(fault.to_string()),
+        }
+    }
+
     /// Takes one letter up.
     pub(super) async fn letter(&self, id: &LetterId, pin: Option<&Pin>) -> Outcome {
         let letter = match self.desk.letters().load(id).await {
             Ok(Some(letter)) if letter.head.state.waits() => letter,
-            Ok(_) => return Outcome::WasClosed,
+            Ok(Some(_)) => return Outcome::WasClosed,
+            Ok(None) => return self.absent(id).await,
             Err(fault) => return Outcome::Unfinished(fault.to_string()),
         };
         // Lists lag behind; this is what stands in the store.
