@@ -153,7 +153,7 @@ pub struct Applied {
 impl Applied {
     /// Whether everything that was taken up is done.
     pub fn is_clean(&self) -> bool {
-        self.failed == 0 && self.behind == 0 && self.faults.is_empty()
+        self.failed == 0 && self.behind == 0 && self.still_held == 0 && self.faults.is_empty()
     }
 
     fn count(&mut self, outcome: &Outcome) {

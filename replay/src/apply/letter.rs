@@ -34,13 +34,22 @@ impl Worker<'_> {
         if let Some(key) = &group.key {
             return self.in_order(key, &group.letters).await;
         }
-        // A letter that fails does not keep the later ones back: the guards know which is newer.
+        // A letter that fails does not keep the later ones back: the guards know which is newer. One that is unfinished and
+        // goes through every projection does: among these may be one that keeps an order.
+        let mut first: Option<&LetterId> = None;
         for letter in &group.letters {
             if !self.gate.admit().await {
                 return;
             }
-            let outcome = self.letter(&letter.id, letter.pin.as_ref()).await;
-            self.done(&letter.id, letter.place.projection.as_deref(), outcome);
+            let projection = letter.place.projection.as_deref();
+            let outcome = match first.filter(|_| projection.is_none()) {
+                Some(first) => Outcome::Behind(first.clone()),
+                None => self.letter(&letter.id, letter.pin.as_ref()).await,
+            };
+            if projection.is_none() && matches!(outcome, Outcome::Unfinished(_)) {
+                first = Some(&letter.id);
+            }
+            self.done(&letter.id, projection, outcome);
         }
     }
 
