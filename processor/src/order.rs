@@ -76,6 +76,11 @@ impl Order {
         self.stopped.entry((projection, key)).or_insert_with(|| (version.clone(), later));
     }
 
+    /// Whether no key of the batch was held before it.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Whether the change is the one whose letter the key was held for.
     pub(crate) fn is_first_held(&self, projection: usize, key: KeyDigest, version: &Version) -> bool {
         self.held.get(&(projection, key)).is_some_and(|held| *version == held.first)

@@ -164,6 +164,9 @@ impl Pipeline {
         order: &Order,
         failed: impl Fn(&Unit) -> bool,
     ) {
+        if order.holds_nothing() {
+            return;
+        }
         for (place, delivery) in batch.deliveries.iter().enumerate() {
             let Ok(change) = &delivery.change else { continue };
             for (number, projection) in projections.iter().enumerate().filter(|(_, it)| it.keeps_order()) {
@@ -305,9 +308,10 @@ fn project(
         }
     };
     let concerned = fault.is_some() || !effects.is_empty();
-    if let Ok(key) = change.digest()
-        && projection.keeps_order()
+    // The digest comes last: most changes need none, and it costs as much as the rest of the projection.
+    if projection.keeps_order()
         && concerned
+        && let Ok(key) = change.digest()
     {
         if let Err(waits) = order.admit(number, key, &change.version) {
             return (Effects::new(), Some(waits));
