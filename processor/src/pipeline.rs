@@ -198,7 +198,7 @@ impl Pipeline {
             by: "the source itself".to_owned(),
             reason: "it went through when it came again".to_owned(),
         };
-        self.letters.close(&LetterId::of_change(source, projection, key, version), &closing).await?;
+        self.letters.close(&LetterId::of_change(source, Some(projection), key, version), &closing).await?;
         self.holds.release(projection, key, version).await.map(drop)
     }
 

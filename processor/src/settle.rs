@@ -130,15 +130,8 @@ impl Settler<'_> {
     ) -> Letter {
         let record = delivery.raw.json();
         let subject = delivery.change.as_ref().ok().and_then(Subject::of);
-        let id = match &subject {
-            Some(subject) => {
-                LetterId::of(source, projection, format!("{}/{}", subject.digest, subject.version).as_bytes())
-            }
-            // Nothing is known of the change but the record itself.
-            None => LetterId::of(source, projection, &record),
-        };
         let head = LetterHead {
-            id,
+            id: LetterId::of_delivery(source, projection, delivery),
             state: if fault.kind == FaultKind::Held { LetterState::Held } else { LetterState::Open },
             source: source.to_string(),
             projection: projection.map(ToString::to_string),
@@ -151,6 +144,21 @@ impl Settler<'_> {
             closing: None,
         };
         Letter { head, record }
+    }
+}
+
+impl LetterId {
+    /// The id of whatever letter a delivery becomes.
+    pub fn of_delivery(
+        source: &SourceName,
+        projection: Option<&ProjectionName>,
+        delivery: &Delivery,
+    ) -> Self {
+        match delivery.change.as_ref().ok().and_then(Subject::of) {
+            Some(subject) => Self::of_change(source, projection, subject.digest, &subject.version),
+            // Nothing is known of the change but the record itself.
+            None => Self::of(source, projection, &delivery.raw.json()),
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! From what an event source mapping gave up on to letters: the records are fetched while the stream still has them.
 
-use bytes::Bytes;
 use millstream_processor::clock::Deadline;
 use millstream_processor::holds::NoHolds;
 use millstream_processor::letters::LetterId;
@@ -149,7 +148,7 @@ impl Importer<'_> {
         };
         for delivery in deliveries {
             // A letter that is there, in whatever state, is not to be opened again.
-            if pipeline.letters.state(&id(source, delivery)).await?.is_some() {
+            if pipeline.letters.state(&LetterId::of_delivery(source, None, delivery)).await?.is_some() {
                 imported.known += 1;
                 continue;
             }
@@ -161,17 +160,6 @@ impl Importer<'_> {
         }
         Ok(())
     }
-}
-
-/// The name that the settler gives the letter of a delivery without a projection.
-fn id(source: &SourceName, delivery: &Delivery) -> LetterId {
-    let known = delivery.change.as_ref().ok();
-    let place = known.and_then(|change| {
-        // As the settler: a key that cannot be read names nothing.
-        change.keys.item().ok()?;
-        Some(Bytes::from(format!("{}/{}", change.digest().ok()?, change.version)))
-    });
-    LetterId::of(source, None, &place.unwrap_or_else(|| delivery.raw.json()))
 }
 
 impl Late {

@@ -72,7 +72,7 @@ impl Desk {
 
     /// A list may lag behind; the state of a letter by its name does not.
     async fn is_closed(&self, key: &OrderedKey, version: &Version) -> Result<bool, Fault> {
-        let id = LetterId::of_change(&key.source, &key.projection, key.digest, version);
+        let id = LetterId::of_change(&key.source, Some(&key.projection), key.digest, version);
         Ok(self.letters().state(&id).await?.is_some_and(|state| !state.waits()))
     }
 

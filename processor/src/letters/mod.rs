@@ -56,11 +56,11 @@ impl LetterId {
     /// The id of a change whose key and version are known.
     pub fn of_change(
         source: &SourceName,
-        projection: &ProjectionName,
+        projection: Option<&ProjectionName>,
         key: KeyDigest,
         version: &Version,
     ) -> Self {
-        Self::of(source, Some(projection), format!("{key}/{version}").as_bytes())
+        Self::of(source, projection, format!("{key}/{version}").as_bytes())
     }
 
     /// Reads an id that a person or a store gives; `None` if it is not 24 hexadecimal digits.
