@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, join};
-use millstream_projections::{
-    Change, Effects, KeyDigest, Projection, ProjectionName, Reject, SourceName, Version,
-};
+use millstream_projections::{Change, Effects, KeyDigest, Projection, ProjectionName, Reject, Version};
 
 use crate::apply::{Applier, Broken, Ended, Tally, worse};
 use crate::clock::{Clock, Deadline};
-use crate::holds::{Holds, NoHolds};
+use crate::holds::{self, Holds, NoHolds, OrderedKey};
 use crate::lanes::{Outbox, Plan, Planner, Unit};
-use crate::letters::{Closing, LetterId, LetterState, LetterStore};
+use crate::letters::{Closing, LetterState, LetterStore};
 use crate::meter::{self, Numbers};
 use crate::order::Order;
 use crate::outcome::{Fault, FaultKind};
@@ -65,7 +63,7 @@ impl Pipeline {
         let started = tokio::time::Instant::now();
         let projections = self.routes.of(&batch.source);
         let mut outcomes = Outcomes::default();
-        let mut order = Order::read(&*self.holds, &self.limits.retry, deadline, batch, projections).await;
+        let mut order = self.order(batch, projections, deadline).await;
         let plan = plan(batch, projections, &mut order, &mut outcomes);
         let rejected = std::mem::take(&mut outcomes.faults);
         let rejected_units: HashSet<Unit> = rejected.keys().copied().collect();
@@ -80,7 +78,7 @@ impl Pipeline {
             join!(settle(rejected), self.apply(plan, projections, deadline, &mut outcomes));
         outcomes.faults.extend(in_order);
         let failed = |unit: &Unit| rejected_units.contains(unit) || outcomes.faults.contains_key(unit);
-        self.let_go(batch, projections, &order, failed).await;
+        self.let_go(batch, projections, deadline, &order, failed).await;
         settled.extend(settle(std::mem::take(&mut outcomes.faults)).await);
         meter::batch(&Numbers {
             batch,
@@ -92,6 +90,11 @@ impl Pipeline {
             now: self.clock.unix_seconds(),
         });
         report(batch, settled, outcomes.counts.into_values().sum())
+    }
+
+    async fn order(&self, batch: &Batch, projections: &[Arc<dyn Projection>], deadline: Deadline) -> Order {
+        let (holds, letters, retry) = (&*self.holds, &*self.letters, &self.limits.retry);
+        Order::read(holds, letters, retry, deadline, batch, projections).await
     }
 
     async fn apply(
@@ -161,6 +164,7 @@ impl Pipeline {
         &self,
         batch: &Batch,
         projections: &[Arc<dyn Projection>],
+        deadline: Deadline,
         order: &Order,
         failed: impl Fn(&Unit) -> bool,
     ) {
@@ -173,11 +177,12 @@ impl Pipeline {
                 let done = !failed(&Unit { delivery: place, projection: number });
                 let Ok(key) = change.digest() else { continue };
                 if done && order.is_first_held(number, key, &change.version) {
-                    let name = projection.name();
-                    if let Err(fault) =
-                        self.close_and_release(&batch.source, name, key, &change.version).await
-                    {
-                        tracing::warn!(projection = %name, %key, cause = %fault, "key stays held until its letter is replayed");
+                    let (source, projection) = (batch.source.clone(), projection.name().clone());
+                    let key = OrderedKey { source, projection, digest: key };
+                    let released = deadline.cut(self.close_and_release(&key, &change.version)).await;
+                    if let Err(fault) = released.unwrap_or_else(|| Err(Fault::out_of_time("let a key go"))) {
+                        let OrderedKey { projection, digest, .. } = &key;
+                        tracing::warn!(%projection, key = %digest, cause = %fault, "key stays held until its letter is replayed");
                     }
                 }
             }
@@ -185,21 +190,20 @@ impl Pipeline {
     }
 
     /// Closes the letter before the key is free: were it the other way round, a replay could publish it after later ones.
-    async fn close_and_release(
-        &self,
-        source: &SourceName,
-        projection: &ProjectionName,
-        key: KeyDigest,
-        version: &Version,
-    ) -> Result<(), Fault> {
+    async fn close_and_release(&self, key: &OrderedKey, version: &Version) -> Result<(), Fault> {
+        let id = key.letter(version);
         let closing = Closing {
             state: LetterState::Replayed,
             at: self.clock.unix_seconds(),
             by: "the source itself".to_owned(),
             reason: "it went through when it came again".to_owned(),
         };
-        self.letters.close(&LetterId::of_change(source, Some(projection), key, version), &closing).await?;
-        self.holds.release(projection, key, version).await.map(drop)
+        // One that was edited stays: whoever edited it wants something else to go out.
+        if !self.letters.close(&id, 0, &closing).await? {
+            // Whoever held the key may have died before the letter was stored.
+            holds::forget_absent(&*self.holds, &*self.letters, key, version).await?;
+        }
+        holds::let_go(&*self.holds, &*self.letters, key).await.map(drop)
     }
 
     /// The pipeline with one projection only; `None` if there is no such projection.
@@ -329,10 +333,12 @@ fn rejected(projection: &ProjectionName, reject: &Reject) -> Fault {
 }
 
 fn report(batch: &Batch, settled: Vec<(Unit, Settled)>, counts: Counts) -> Report {
-    let mut report = Report { unfinished: vec![None; batch.deliveries.len()], letters: Vec::new(), counts };
+    let unfinished = vec![None; batch.deliveries.len()];
+    let mut report = Report { unfinished, letters: Vec::new(), closed: Vec::new(), counts };
     for (unit, settled) in settled {
         match settled {
             Settled::Lettered(id) => report.letters.push(id),
+            Settled::Closed(id) => report.closed.push(id),
             Settled::Unfinished(fault) => {
                 let place = &mut report.unfinished[unit.delivery];
                 *place = Some(worse(place.take(), fault));

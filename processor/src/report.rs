@@ -15,6 +15,8 @@ pub struct Report {
     pub unfinished: Vec<Option<Fault>>,
     /// The letters that were stored.
     pub letters: Vec<LetterId>,
+    /// The letters that were closed before, and stay closed although their changes failed again.
+    pub closed: Vec<LetterId>,
     /// What was written and what was saved.
     pub counts: Counts,
 }

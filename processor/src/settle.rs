@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use millstream_projections::{Projection, ProjectionName, SourceName};
+use millstream_projections::{Projection, ProjectionName, SourceName, Version};
 
 use crate::clock::{Clock, Deadline};
-use crate::holds::{Holding, Holds};
-use crate::letters::{Attempt, Letter, LetterHead, LetterId, LetterState, LetterStore, Subject};
+use crate::holds::{self, Holding, Holds, OrderedKey};
+use crate::letters::{Attempt, Letter, LetterHead, LetterId, LetterState, LetterStore, Stored, Subject};
 use crate::outcome::{Fault, FaultKind, Verdict};
 use crate::retry::RetryPolicy;
 use crate::source::{Delivery, DeliveryId};
@@ -19,6 +19,8 @@ pub const LETTERS_AT_ONCE: usize = 8;
 pub enum Settled {
     /// The record is safe in a letter.
     Lettered(LetterId),
+    /// Its letter was closed before, and stays closed: nothing is left to be done.
+    Closed(LetterId),
     /// The change comes again.
     Unfinished(Fault),
 }
@@ -43,9 +45,6 @@ pub struct Settler<'a> {
 
 impl Settler<'_> {
     /// Decides and, where a letter is due, stores it. Only a store that said so makes a letter safe.
-    ///
-    /// In a projection that keeps an order the key is held first: were it the other way round, a crash in between would
-    /// leave a letter that nothing waits behind.
     pub async fn settle(
         &self,
         source: &SourceName,
@@ -56,23 +55,25 @@ impl Settler<'_> {
         if !self.is_due(delivery, &fault) {
             return Settled::Unfinished(fault);
         }
-        if let Some(projection) = projection
-            && let Err(unfinished) = self.hold(delivery, projection, &fault).await
-        {
-            return Settled::Unfinished(unfinished);
-        }
-        let projection = projection.map(|projection| projection.name());
-        let letter = self.letter(source, delivery, projection, &fault);
-        let stored = self.retry.run(self.deadline, "store a letter", || self.letters.store(&letter)).await;
+        let name = projection.map(|projection| projection.name());
+        let letter = self.letter(source, delivery, name, &fault);
+        let stored = match ordered(source, delivery, projection) {
+            Some((key, version)) => self.store_in_order(&key, &version, &letter).await,
+            None => self.store(&letter).await,
+        };
         let id = letter.head.id;
+        let (projection, kind) = (name.map_or("-", ProjectionName::as_str), fault.kind.as_str());
         match stored {
-            Ok(()) => {
-                let projection = projection.map_or("-", ProjectionName::as_str);
-                let fault_kind = fault.kind.as_str();
-                tracing::warn!(letter = %id, %source, projection, fault = fault_kind, cause = %fault, "dead letter stored");
-                metrics::counter!("millstream_letters_total", "projection" => projection.to_owned(), "fault" => fault_kind)
+            Ok(Stored::Waits) => {
+                tracing::warn!(letter = %id, %source, projection, fault = kind, cause = %fault, "dead letter stored");
+                metrics::counter!("millstream_letters_total", "projection" => projection.to_owned(), "fault" => kind)
                     .increment(1);
                 Settled::Lettered(id)
+            }
+            Ok(Stored::Closed(state)) => {
+                let state = state.as_str();
+                tracing::info!(letter = %id, %source, projection, state, cause = %fault, "its letter is closed already");
+                Settled::Closed(id)
             }
             Err(lost) => {
                 tracing::error!(letter = %id, %source, cause = %lost, "dead letter not stored; its record is unfinished");
@@ -81,24 +82,60 @@ impl Settler<'_> {
         }
     }
 
-    async fn hold(
+    async fn store(&self, letter: &Letter) -> Result<Stored, Fault> {
+        self.retry.run(self.deadline, "store a letter", || self.letters.store(letter)).await
+    }
+
+    /// Stores a letter of a key whose order is kept: holds, stores, touches, as [`holds`] says why. What comes again after
+    /// its letter was closed is done: its event is out, or shall not be.
+    async fn store_in_order(
         &self,
-        delivery: &Delivery,
-        projection: &dyn Projection,
-        fault: &Fault,
-    ) -> Result<(), Fault> {
-        let Some(subject) = delivery.change.as_ref().ok().and_then(Subject::of) else { return Ok(()) };
-        if !projection.keeps_order() {
-            return Ok(());
+        key: &OrderedKey,
+        version: &Version,
+        letter: &Letter,
+    ) -> Result<Stored, Fault> {
+        let id = &letter.head.id;
+        if let Some(state) = self.closed(id).await? {
+            self.let_go(key).await?;
+            return Ok(Stored::Closed(state));
         }
-        let (name, behind) = (projection.name(), fault.kind == FaultKind::Held);
-        let hold = || self.holds.hold(name, subject.digest, &subject.version, behind);
-        match self.retry.run(self.deadline, "hold a key", hold).await? {
-            Holding::Held => Ok(()),
-            Holding::LetGo => {
-                Err(Fault::new(FaultKind::Conflict, "the key was let go meanwhile: the change comes again"))
+        if self.hold(key, version, letter.head.state == LetterState::Held).await? == Holding::LetGo {
+            let cause = "the key was let go meanwhile: the change comes again";
+            return Err(Fault::new(FaultKind::Conflict, cause));
+        }
+        let stored = self.store(letter).await?;
+        if stored != Stored::Waits {
+            // Closed since it was looked at, maybe before the key was held.
+            self.let_go(key).await?;
+            return Ok(stored);
+        }
+        let touch = || self.holds.touch(key, version);
+        match self.retry.run(self.deadline, "touch a held key", touch).await? {
+            Holding::Held => return Ok(stored),
+            Holding::LetGo => {}
+        }
+        if self.closed(id).await?.is_none() {
+            self.hold(key, version, false).await?;
+            if self.closed(id).await?.is_some() {
+                self.let_go(key).await?;
             }
         }
+        Ok(stored)
+    }
+
+    async fn closed(&self, id: &LetterId) -> Result<Option<LetterState>, Fault> {
+        self.retry.run(self.deadline, "look at a letter", || self.letters.closed(id)).await
+    }
+
+    async fn hold(&self, key: &OrderedKey, version: &Version, behind: bool) -> Result<Holding, Fault> {
+        let at = self.clock.unix_seconds();
+        let hold = || self.holds.hold(key, version, behind, at);
+        self.retry.run(self.deadline, "hold a key", hold).await
+    }
+
+    async fn let_go(&self, key: &OrderedKey) -> Result<(), Fault> {
+        let let_go = || holds::let_go(self.holds, self.letters, key);
+        self.retry.run(self.deadline, "let a key go", let_go).await.map(drop)
     }
 
     fn is_due(&self, delivery: &Delivery, fault: &Fault) -> bool {
@@ -145,6 +182,18 @@ impl Settler<'_> {
         };
         Letter { head, record }
     }
+}
+
+/// What is to be held where the letter of a delivery is about a key whose order is kept.
+fn ordered(
+    source: &SourceName,
+    delivery: &Delivery,
+    projection: Option<&dyn Projection>,
+) -> Option<(OrderedKey, Version)> {
+    let projection = projection.filter(|projection| projection.keeps_order())?.name().clone();
+    let change = delivery.change.as_ref().ok()?;
+    let key = OrderedKey { source: source.clone(), projection, digest: change.digest().ok()? };
+    Some((key, change.version.clone()))
 }
 
 impl LetterId {

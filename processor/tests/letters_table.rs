@@ -163,7 +163,7 @@ async fn what_was_edited_and_its_original_live_as_long_as_the_letter() {
     assert_eq!(store.original(id).await.unwrap(), None);
     assert_eq!(store.state(id).await.unwrap(), None);
     assert!(!store.edit(id, 1, &Bytes::from("again")).await.unwrap());
-    assert!(!store.close(id, &closing()).await.unwrap());
+    assert!(!store.close(id, 0, &closing()).await.unwrap());
 }
 
 #[tokio::test]

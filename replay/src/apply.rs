@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use futures_util::StreamExt;
-use millstream_processor::letters::{LetterFilter, LetterHead, LetterId, LetterState};
+use millstream_processor::letters::{LetterFilter, LetterHead, LetterId};
 use millstream_projections::{KeyDigest, SourceName};
 use serde::Serialize;
 
@@ -49,6 +49,8 @@ pub enum Outcome {
     Superseded,
     /// It was closed by someone else meanwhile.
     WasClosed,
+    /// It was edited while it was done as it had been; the letter waits, as it is now.
+    Edited,
     /// What failed of it are letters of their own now; the letter is closed.
     Lettered(Vec<LetterId>),
     /// It failed again: the letter has one more attempt.
@@ -72,7 +74,8 @@ impl Outcome {
     pub fn is_done(&self) -> bool {
         match self {
             Self::Replayed { .. } | Self::Superseded | Self::WasClosed => true,
-            Self::Lettered(_)
+            Self::Edited
+            | Self::Lettered(_)
             | Self::Rejected(_)
             | Self::TooOld
             | Self::Unfinished(_)
@@ -90,6 +93,7 @@ impl Outcome {
             Self::Replayed { written } => format!("replayed: {written} written"),
             Self::Superseded => "superseded: its targets have this or something newer".to_owned(),
             Self::WasClosed => "was closed meanwhile".to_owned(),
+            Self::Edited => "edited meanwhile: what was done is what it said before; apply it again".to_owned(),
             Self::Lettered(ids) => {
                 let ids: Vec<_> = ids.iter().map(LetterId::as_str).collect();
                 format!("failed in part: see {}", ids.join(", "))
@@ -141,12 +145,12 @@ pub struct Applied {
     pub failed: u64,
     /// How many stay behind an earlier one of their key.
     pub behind: u64,
-    /// Keys that still wait, although nothing of them is left to replay: a change of theirs is on its way to the letters.
+    /// Keys that still wait, although nothing of them can be replayed: `faults` names each, and the letters that it lacks.
     pub still_held: u64,
     /// Why it ended before the last letter.
     #[serde(skip)]
     pub stopped: Option<Stopped>,
-    /// What else went wrong: letters that cannot be read, an audit trail that cannot be written.
+    /// What else went wrong: letters that cannot be read, keys that still wait, an audit trail that cannot be written.
     pub faults: Vec<String>,
 }
 
@@ -162,7 +166,8 @@ impl Applied {
             Outcome::Superseded => &mut self.superseded,
             Outcome::WasClosed => &mut self.was_closed,
             Outcome::Behind(_) => &mut self.behind,
-            Outcome::Lettered(_)
+            Outcome::Edited
+            | Outcome::Lettered(_)
             | Outcome::Rejected(_)
             | Outcome::TooOld
             | Outcome::Unfinished(_)
@@ -191,7 +196,8 @@ pub async fn apply(
     };
     let count = letters.len() as u64;
     tell(Progress::Chosen(count));
-    let worker = Worker { desk, gate: Gate::new(pace, brake), tell, applied: Default::default() };
+    let (applied, still_held) = Default::default();
+    let worker = Worker { desk, gate: Gate::new(pace, brake), tell, applied, still_held };
     let groups = groups(desk, letters);
     futures_util::stream::iter(&groups)
         .for_each_concurrent(pace.concurrency.max(1), |group| worker.group(group))
@@ -278,9 +284,4 @@ fn ordered_key(desk: &Desk, place: &Place) -> Option<OrderedKey> {
     let projection = place.projection.as_ref().and_then(|_| ordered(&route))?;
     let digest = KeyDigest::from_text(place.digest.as_deref()?)?;
     Some(OrderedKey { source: SourceName::new(&place.source).ok()?, projection, digest })
-}
-
-/// Whether a letter never failed and only waits for its turn.
-fn is_follower(head: &LetterHead) -> bool {
-    head.state == LetterState::Held
 }

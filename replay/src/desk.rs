@@ -12,6 +12,8 @@ use millstream_projections::{KeyDigest, Projection, ProjectionName, SourceName};
 
 use crate::keys::OrderedKey;
 
+pub use crate::keys::{LackingKey, MissingLetter};
+
 /// What every command works with.
 #[derive(Clone)]
 pub struct Desk {
@@ -91,15 +93,16 @@ impl Desk {
         self.pipeline.limits.retry.run(Deadline::NONE, doing, attempt).await
     }
 
-    /// Closes a letter; `false` if it did not wait any more.
+    /// Closes a letter that was edited so often; `false` if it did not wait any more, or was edited since.
     pub(crate) async fn close(
         &self,
         id: &LetterId,
+        seen: u32,
         state: LetterState,
         reason: String,
     ) -> Result<bool, Fault> {
         let closing = Closing { state, at: self.pipeline.clock.unix_seconds(), by: self.by.clone(), reason };
-        self.retried("close a letter", || self.letters().close(id, &closing)).await
+        self.retried("close a letter", || self.letters().close(id, seen, &closing)).await
     }
 
     /// Adds a line to the audit trail.

@@ -1,92 +1,136 @@
-//! Keys that wait behind letters, and when they need not any more.
+//! Keys that wait behind letters, what waits of them, and when they need not any more.
 
-use futures_util::StreamExt;
-use millstream_processor::holds::Released;
-use millstream_processor::letters::{LetterFilter, LetterHead, LetterId};
+use futures_util::{StreamExt, TryStreamExt};
+use millstream_processor::holds::{self, Freed, Held};
+use millstream_processor::letters::{LetterFilter, LetterId, LetterState};
 use millstream_processor::outcome::Fault;
-use millstream_projections::{KeyDigest, ProjectionName, SourceName, Version};
+use millstream_projections::{ProjectionName, SourceName, Version};
+use serde::Serialize;
 
 use crate::desk::Desk;
 
-/// One key of a projection that keeps an order.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct OrderedKey {
-    pub(crate) source: SourceName,
-    pub(crate) projection: ProjectionName,
-    pub(crate) digest: KeyDigest,
+pub(crate) use millstream_processor::holds::OrderedKey;
+
+/// How many letters are looked at side by side.
+const AT_ONCE: usize = 8;
+
+/// A change of a key that keeps its order, whose turn is still to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// Its letter.
+    pub(crate) id: LetterId,
+    /// Its version, as far as the letter's head has it.
+    pub(crate) version: Option<Version>,
+    /// Where its letter stands; `None` if it is not there.
+    pub(crate) state: Option<LetterState>,
 }
 
-/// Whether a key was let go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Freed {
-    /// Nothing waits any more: its next change goes through as it comes.
-    Free,
-    /// A letter still waits, or one is on its way to the store.
-    Waits,
+impl Turn {
+    /// Whether the change never failed and only waits for its turn. One that failed in a replay is none any more.
+    pub(crate) fn is_follower(&self) -> bool {
+        self.state == Some(LetterState::Held)
+    }
+}
+
+/// A key that waits for letters which are not there: whoever held it died before they were stored, or they expired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LackingKey {
+    /// The source.
+    pub source: String,
+    /// The projection.
+    pub projection: String,
+    /// The digest of the source item's key.
+    pub digest: String,
+    /// Since when the key is held, in seconds since 1970.
+    pub since: u64,
+    /// What is not there, in the order of the versions. Each can be discarded by its id.
+    pub missing: Vec<MissingLetter>,
+}
+
+/// A letter that a key waits for, and that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MissingLetter {
+    /// The id that it would have.
+    pub id: LetterId,
+    /// The version of its change.
+    pub version: String,
 }
 
 impl Desk {
-    /// The letters of a key that wait, in the order of their versions.
-    pub(crate) async fn waiting(&self, key: &OrderedKey) -> Result<Vec<LetterHead>, Fault> {
+    /// The changes of a key whose turn is still to come, in the order of their versions. Those of a held key are known by
+    /// name: no list has to be complete, and no other letter has to be readable.
+    pub(crate) async fn waiting(&self, key: &OrderedKey) -> Result<Vec<Turn>, Fault> {
+        match self.held(key).await? {
+            Some(held) => self.turns(key, &held).await,
+            None => self.listed(key).await,
+        }
+    }
+
+    /// What is held of a key.
+    pub(crate) async fn held(&self, key: &OrderedKey) -> Result<Option<Held>, Fault> {
+        self.retried("read a held key", || self.pipeline.holds.look(key)).await
+    }
+
+    /// Those of the versions that are held whose letters are not closed.
+    pub(crate) async fn turns(&self, key: &OrderedKey, held: &Held) -> Result<Vec<Turn>, Fault> {
+        // Collected first: a stream over a borrowing iterator is not general enough for the futures of a worker.
+        let versions: Vec<Version> = held.versions().cloned().collect();
+        let turn = |version: Version| async {
+            let id = key.letter(&version);
+            let state = self.letters().state(&id).await?;
+            let is_past = state.is_some_and(|state| !state.waits());
+            Ok((!is_past).then_some(Turn { id, version: Some(version), state }))
+        };
+        let turns = futures_util::stream::iter(versions).map(turn).buffered(AT_ONCE);
+        turns.try_filter_map(|turn| std::future::ready(Ok(turn))).try_collect().await
+    }
+
+    /// The letters of a key that is not held: imported ones, or such as came from elsewhere.
+    async fn listed(&self, key: &OrderedKey) -> Result<Vec<Turn>, Fault> {
         let filter = LetterFilter {
             projection: Some(key.projection.clone()),
             source: Some(key.source.clone()),
             digest: Some(key.digest),
             ..LetterFilter::default()
         };
-        let mut waiting: Vec<LetterHead> = Vec::new();
-        let mut heads = self.letters().list(&filter);
-        while let Some(head) = heads.next().await {
-            // One that cannot be read might be the first: nothing of the key can go on.
-            waiting.push(head?);
-        }
+        // One that cannot be read might be the first: nothing of the key can go on.
+        let heads = self.letters().list(&filter).map_ok(|head| Turn {
+            id: head.id,
+            version: head.version.as_deref().map(Version::from_text),
+            state: Some(head.state),
+        });
+        let mut waiting: Vec<Turn> = heads.try_collect().await?;
         waiting.sort_by(|a, b| a.version.cmp(&b.version));
         Ok(waiting)
     }
 
-    /// Lets a key go once the latest change that is held has been done or discarded. `done` is the latest version that
-    /// is known to be; without it, the letter of the latest held version itself has to be closed.
-    pub(crate) async fn let_go(&self, key: &OrderedKey, done: Option<&Version>) -> Result<Freed, Fault> {
-        let holds = &self.pipeline.holds;
-        let look = || holds.look(&key.projection, key.digest);
-        let Some(held) = self.retried("read a held key", look).await? else { return Ok(Freed::Free) };
-        if done.is_none_or(|done| *done < held.last) && !self.is_closed(key, &held.last).await? {
-            return Ok(Freed::Waits);
-        }
-        let release = || holds.release(&key.projection, key.digest, &held.last);
-        match self.retried("let a key go", release).await? {
-            Released::Free => Ok(Freed::Free),
-            Released::More => Ok(Freed::Waits),
-        }
+    /// Lets a key go if nothing of it waits.
+    pub(crate) async fn let_go(&self, key: &OrderedKey) -> Result<Freed, Fault> {
+        let let_go = || holds::let_go(&*self.pipeline.holds, self.letters(), key);
+        self.retried("let a key go", let_go).await
     }
 
-    /// Whether the letter that the key is held for waits and is not listed: a list that lags behind, or someone else who
-    /// has it. Nothing later may go before it.
-    pub(crate) async fn lacks_first(&self, key: &OrderedKey, listed: &[LetterHead]) -> Result<bool, Fault> {
-        let look = || self.pipeline.holds.look(&key.projection, key.digest);
-        let Some(held) = self.retried("read a held key", look).await? else { return Ok(false) };
-        let first = listed.first().and_then(|head| head.version.as_deref());
-        let comes_later = first.is_none_or(|first| first > held.first.as_str());
-        Ok(comes_later && !self.is_closed(key, &held.first).await?)
+    /// Takes a version out whose letter is not there; `false` if it is not held, or its letter has come.
+    pub(crate) async fn forget_absent(&self, key: &OrderedKey, version: &Version) -> Result<bool, Fault> {
+        let forget = || holds::forget_absent(&*self.pipeline.holds, self.letters(), key, version);
+        self.retried("let a version go", forget).await
     }
 
-    /// A list may lag behind; the state of a letter by its name does not.
-    async fn is_closed(&self, key: &OrderedKey, version: &Version) -> Result<bool, Fault> {
-        let id = LetterId::of_change(&key.source, Some(&key.projection), key.digest, version);
-        Ok(self.letters().state(&id).await?.is_some_and(|state| !state.waits()))
-    }
-
-    /// Every held key of the projections that keep an order, for those that `wanted` admits.
-    pub(crate) async fn held_keys(
-        &self,
-        wanted: impl Fn(&SourceName, &ProjectionName) -> bool,
-    ) -> Result<Vec<OrderedKey>, Fault> {
+    /// Every held key of the projections that keep an order, for those that a filter admits.
+    pub(crate) async fn held_keys(&self, filter: &LetterFilter) -> Result<Vec<OrderedKey>, Fault> {
         let mut keys = Vec::new();
-        for source in &self.sources {
+        let of = |wanted: &Option<SourceName>, source: &SourceName| {
+            wanted.as_ref().is_none_or(|wanted| wanted == source)
+        };
+        let wants = |name: &ProjectionName| filter.projection.as_ref().is_none_or(|wanted| wanted == name);
+        for source in self.sources.iter().filter(|source| of(&filter.source, source)) {
             let ordered = self.pipeline.routes.of(source).iter().filter(|it| it.keeps_order());
-            for projection in ordered.map(|it| it.name()).filter(|name| wanted(source, name)) {
+            for projection in ordered.map(|it| it.name()).filter(|name| wants(name)) {
                 let read = || self.pipeline.holds.keys(projection);
-                let held = self.retried("read held keys", read).await?;
+                let mut held: Vec<_> = self.retried("read held keys", read).await?.into_iter().collect();
+                held.retain(|digest| filter.digest.is_none_or(|wanted| wanted == *digest));
+                held.sort_unstable();
                 keys.extend(held.into_iter().map(|digest| OrderedKey {
                     source: source.clone(),
                     projection: projection.clone(),
@@ -95,5 +139,66 @@ impl Desk {
             }
         }
         Ok(keys)
+    }
+
+    /// The held keys that wait for letters which are not there. A worker holds a key a moment before it stores the letter,
+    /// so what is not there now may be there when it is looked for again. Of a filter, the source, the projection and
+    /// the digest count.
+    pub async fn lacking_keys(&self, filter: &LetterFilter) -> Result<Vec<LackingKey>, Fault> {
+        let mut lacking = Vec::new();
+        for key in self.held_keys(filter).await? {
+            lacking.extend(self.lacking(&key).await?);
+        }
+        Ok(lacking)
+    }
+
+    /// What is not there of a held key; `None` if nothing lacks.
+    pub(crate) async fn lacking(&self, key: &OrderedKey) -> Result<Option<LackingKey>, Fault> {
+        let Some(held) = self.held(key).await? else { return Ok(None) };
+        let missing: Vec<MissingLetter> = self
+            .turns(key, &held)
+            .await?
+            .into_iter()
+            .filter(|turn| turn.state.is_none())
+            .map(|Turn { id, version, .. }| MissingLetter {
+                id,
+                version: version.map_or_else(String::new, |version| version.to_string()),
+            })
+            .collect();
+        Ok((!missing.is_empty()).then(|| LackingKey {
+            source: key.source.to_string(),
+            projection: key.projection.to_string(),
+            digest: key.digest.to_string(),
+            since: held.since,
+            missing,
+        }))
+    }
+
+    /// The held change whose letter has that id, whether the letter is there or not.
+    pub(crate) async fn held_by_name(&self, id: &LetterId) -> Result<Option<(OrderedKey, Version)>, Fault> {
+        for key in self.held_keys(&LetterFilter::default()).await? {
+            let Some(held) = self.held(&key).await? else { continue };
+            if let Some(version) = held.versions().find(|version| key.letter(version) == *id) {
+                return Ok(Some((key.clone(), version.clone())));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl LackingKey {
+    /// In words.
+    pub fn text(&self) -> String {
+        let ids: Vec<&str> = self.missing.iter().map(|missing| missing.id.as_str()).collect();
+        let (what, it) = match ids.len() {
+            1 => ("a letter that is", "it"),
+            _ => ("letters that are", "them"),
+        };
+        format!(
+            "key {} of projection {} waits for {what} not there: {}; a stream that still has the change brings it again, else discard {it}",
+            self.digest,
+            self.projection,
+            ids.join(", ")
+        )
     }
 }

@@ -6,24 +6,25 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use millstream_projections::{KeyDigest, ProjectionName, Version};
 
-use super::{Held, Holding, Holds, MAX_CHANGES, MAX_KEYS, Released};
+use super::{Held, Holding, Holds, MAX_BYTES, MAX_CHANGES, MAX_KEYS, OrderedKey, raced};
 use crate::ledger::ID;
 use crate::outcome::{Fault, FaultKind};
 use crate::sink::fault::{fault, kind_of_code};
 
 /// The set of held keys in a projection's row.
 const KEYS: &str = "keys";
-/// From which version a key is held.
-const FIRST: &str = "first";
-/// Up to which version.
-const LAST: &str = "last";
-/// How many versions that is.
-const CHANGES: &str = "changes";
+/// The set of held versions in a key's row.
+const VERSIONS: &str = "versions";
+/// Since when a key is held, in seconds since 1970.
+const SINCE: &str = "since";
+/// Another one after each write of a key's row.
+const STAMP: &str = "stamp";
 
 /// Held keys in the ledger's table.
 #[derive(Debug, Clone)]
@@ -42,7 +43,7 @@ impl LedgerHolds {
 
     /// The same with other limits: how many keys of a projection can be held, and how many changes of a key.
     pub fn with_limits(self, max_keys: u64, max_changes: u64) -> Self {
-        Self { max_keys: max_keys.min(MAX_KEYS), max_changes, ..self }
+        Self { max_keys: max_keys.min(MAX_KEYS), max_changes: max_changes.min(MAX_CHANGES), ..self }
     }
 
     async fn row(&self, id: String) -> Result<Option<HashMap<String, AttributeValue>>, Fault> {
@@ -57,70 +58,83 @@ impl LedgerHolds {
         Ok(keys.into_iter().flatten().filter_map(|key| KeyDigest::from_text(key)).collect())
     }
 
-    async fn held(&self, projection: &ProjectionName, key: KeyDigest) -> Result<Option<Held>, Fault> {
-        let Some(row) = self.row(key_id(projection, key)).await? else { return Ok(None) };
-        let version = |name: &str| {
-            let text = row.get(name).and_then(|value| value.as_s().ok());
-            text.map(|text| Version::from_text(text)).ok_or_else(|| self.damaged(projection, key, name))
+    async fn held(&self, key: &OrderedKey) -> Result<Option<Held>, Fault> {
+        let Some(row) = self.row(key_id(key)).await? else { return Ok(None) };
+        let damaged = |attribute: &str| {
+            let cause = format!("row `{}` of table {} has no usable `{attribute}`", key_id(key), self.table);
+            Fault::new(FaultKind::Misconfigured, cause)
         };
-        let changes = row.get(CHANGES).and_then(|value| value.as_n().ok()?.parse().ok());
-        let changes = changes.ok_or_else(|| self.damaged(projection, key, CHANGES))?;
-        Ok(Some(Held { first: version(FIRST)?, last: version(LAST)?, changes }))
+        let versions = row.get(VERSIONS).and_then(|versions| versions.as_ss().ok());
+        let mut versions: Vec<Version> =
+            versions.into_iter().flatten().map(|text| Version::from_text(text)).collect();
+        versions.sort_unstable();
+        let mut versions = versions.into_iter();
+        let first = versions.next().ok_or_else(|| damaged(VERSIONS))?;
+        let since = row.get(SINCE).and_then(|value| value.as_n().ok()?.parse().ok());
+        let stamp = row.get(STAMP).and_then(|value| value.as_s().ok());
+        Ok(Some(Held {
+            first,
+            later: versions.collect(),
+            since: since.ok_or_else(|| damaged(SINCE))?,
+            stamp: stamp.ok_or_else(|| damaged(STAMP))?.clone(),
+        }))
     }
 
-    fn damaged(&self, projection: &ProjectionName, key: KeyDigest, attribute: &str) -> Fault {
-        let row = key_id(projection, key);
-        Fault::new(
-            FaultKind::Misconfigured,
-            format!("row `{row}` of table {} has no usable `{attribute}`", self.table),
-        )
-    }
-
-    async fn hold_up_to(
+    async fn hold_version(
         &self,
-        projection: &ProjectionName,
-        key: KeyDigest,
+        key: &OrderedKey,
         version: &Version,
         behind: bool,
+        at: u64,
     ) -> Result<Holding, Fault> {
-        match self.held(projection, key).await? {
-            None if behind => Ok(Holding::LetGo),
-            None => self.hold_anew(projection, key, version).await,
-            Some(held) if *version <= held.last => Ok(Holding::Held),
-            Some(held) if held.changes >= self.max_changes => Err(Fault::new(
-                FaultKind::Misconfigured,
-                format!(
-                    "projection {projection}: {} changes wait behind a letter of the key {key}; replay or discard it",
-                    self.max_changes
-                ),
-            )),
-            Some(held) => self.prolong(projection, key, version, &held).await,
+        let Some(held) = self.held(key).await? else {
+            return match behind {
+                true => Ok(Holding::LetGo),
+                false => self.hold_anew(key, version, at).await,
+            };
+        };
+        if held.contains(version) {
+            return Ok(Holding::Held);
+        }
+        let bytes = held.versions().chain([version]).map(|version| version.as_str().len()).sum::<usize>();
+        if held.changes() >= self.max_changes || bytes > MAX_BYTES {
+            let OrderedKey { projection, digest, .. } = key;
+            let changes = held.changes();
+            let cause = format!(
+                "projection {projection}: {changes} changes wait behind a letter of the key {digest}; replay or discard it"
+            );
+            return Err(Fault::new(FaultKind::Misconfigured, cause));
+        }
+        let added = self
+            .update(key)
+            .update_expression("SET #stamp = :stamp ADD #versions :versions")
+            .condition_expression("attribute_exists(#versions) AND size(#versions) < :most")
+            .expression_attribute_values(":versions", set(version))
+            .expression_attribute_values(":most", number(self.max_changes));
+        match self.sent(added).await? {
+            true => Ok(Holding::Held),
+            false => Err(raced(key)),
         }
     }
 
-    async fn hold_anew(
-        &self,
-        projection: &ProjectionName,
-        key: KeyDigest,
-        version: &Version,
-    ) -> Result<Holding, Fault> {
+    async fn hold_anew(&self, key: &OrderedKey, version: &Version, at: u64) -> Result<Holding, Fault> {
         let row = Put::builder()
             .table_name(&*self.table)
-            .item(ID, text(key_id(projection, key)))
-            .item(FIRST, text(version))
-            .item(LAST, text(version))
-            .item(CHANGES, AttributeValue::N("1".to_owned()))
+            .item(ID, text(key_id(key)))
+            .item(VERSIONS, set(version))
+            .item(SINCE, number(at))
+            .item(STAMP, text(stamp()))
             .condition_expression("attribute_not_exists(#id)")
             .expression_attribute_names("#id", ID)
             .build();
         let named = Update::builder()
             .table_name(&*self.table)
-            .key(ID, text(projection_id(projection)))
+            .key(ID, text(projection_id(&key.projection)))
             .update_expression("ADD #keys :key")
             .condition_expression("attribute_not_exists(#keys) OR size(#keys) < :most")
             .expression_attribute_names("#keys", KEYS)
-            .expression_attribute_values(":key", AttributeValue::Ss(vec![key.to_string()]))
-            .expression_attribute_values(":most", AttributeValue::N(self.max_keys.to_string()))
+            .expression_attribute_values(":key", set(key.digest))
+            .expression_attribute_values(":most", number(self.max_keys))
             .build();
         let actions = [
             TransactWriteItem::builder().put(built(row)?).build(),
@@ -131,78 +145,84 @@ impl LedgerHolds {
             [true, false] => Err(Fault::new(
                 FaultKind::Misconfigured,
                 format!(
-                    "projection {projection}: {MAX_KEYS} keys wait behind letters; replay or discard some"
+                    "projection {}: {} keys wait behind letters; replay or discard some",
+                    key.projection, self.max_keys
                 ),
             )),
-            [false, _] => Err(raced(projection, key)),
+            [false, _] => Err(raced(key)),
         }
     }
 
-    async fn prolong(
-        &self,
-        projection: &ProjectionName,
-        key: KeyDigest,
-        version: &Version,
-        held: &Held,
-    ) -> Result<Holding, Fault> {
-        let sent = self
-            .client
-            .update_item()
-            .table_name(&*self.table)
-            .key(ID, text(key_id(projection, key)))
-            .update_expression("SET #last = :version ADD #changes :one")
-            .condition_expression("#last = :seen")
-            .expression_attribute_names("#last", LAST)
-            .expression_attribute_names("#changes", CHANGES)
-            .expression_attribute_values(":version", text(version))
-            .expression_attribute_values(":seen", text(&held.last))
-            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(Holding::Held),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Err(raced(projection, key))
-            }
-            Err(error) => Err(fault(format!("UpdateItem of a held key in table {}", self.table), &error)),
+    async fn touch_row(&self, key: &OrderedKey, version: &Version) -> Result<Holding, Fault> {
+        let touched = self
+            .update(key)
+            .update_expression("SET #stamp = :stamp")
+            .condition_expression("contains(#versions, :version)")
+            .expression_attribute_values(":version", text(version));
+        match self.sent(touched).await? {
+            true => Ok(Holding::Held),
+            false => Ok(Holding::LetGo),
         }
     }
 
-    async fn let_go(
-        &self,
-        projection: &ProjectionName,
-        key: KeyDigest,
-        version: &Version,
-    ) -> Result<Released, Fault> {
-        let Some(held) = self.held(projection, key).await? else { return Ok(Released::Free) };
-        if held.last > *version {
-            return Ok(Released::More);
-        }
+    async fn release_row(&self, key: &OrderedKey, seen: &Held) -> Result<bool, Fault> {
         let row = Delete::builder()
             .table_name(&*self.table)
-            .key(ID, text(key_id(projection, key)))
-            .condition_expression("#last = :last")
-            .expression_attribute_names("#last", LAST)
-            .expression_attribute_values(":last", text(&held.last))
+            .key(ID, text(key_id(key)))
+            .condition_expression("#stamp = :seen")
+            .expression_attribute_names("#stamp", STAMP)
+            .expression_attribute_values(":seen", text(&seen.stamp))
             .build();
         let named = Update::builder()
             .table_name(&*self.table)
-            .key(ID, text(projection_id(projection)))
+            .key(ID, text(projection_id(&key.projection)))
             .update_expression("DELETE #keys :key")
             .expression_attribute_names("#keys", KEYS)
-            .expression_attribute_values(":key", AttributeValue::Ss(vec![key.to_string()]))
+            .expression_attribute_values(":key", set(key.digest))
             .build();
         let actions = [
             TransactWriteItem::builder().delete(built(row)?).build(),
             TransactWriteItem::builder().update(built(named)?).build(),
         ];
-        match self.transact(actions).await? {
-            [true, true] => Ok(Released::Free),
-            [false, _] | [_, false] => Ok(Released::More),
+        Ok(self.transact(actions).await? == [true, true])
+    }
+
+    async fn forget_version(&self, key: &OrderedKey, seen: &Held, version: &Version) -> Result<bool, Fault> {
+        if seen.later.is_empty() {
+            return self.release_row(key, seen).await;
+        }
+        let forgotten = self
+            .update(key)
+            .update_expression("SET #stamp = :stamp DELETE #versions :versions")
+            .condition_expression("#stamp = :seen")
+            .expression_attribute_values(":versions", set(version))
+            .expression_attribute_values(":seen", text(&seen.stamp));
+        self.sent(forgotten).await
+    }
+
+    /// An update of a key's row, with another stamp.
+    fn update(&self, key: &OrderedKey) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&*self.table)
+            .key(ID, text(key_id(key)))
+            .expression_attribute_names("#stamp", STAMP)
+            .expression_attribute_names("#versions", VERSIONS)
+            .expression_attribute_values(":stamp", text(stamp()))
+    }
+
+    /// Sends an update; tells whether its condition held.
+    async fn sent(&self, update: UpdateItemFluentBuilder) -> Result<bool, Fault> {
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(fault(format!("UpdateItem of a held key in table {}", self.table), &error)),
         }
     }
 
@@ -229,52 +249,65 @@ impl Holds for LedgerHolds {
         self.held_keys(projection).boxed()
     }
 
-    fn look<'a>(
-        &'a self,
-        projection: &'a ProjectionName,
-        key: KeyDigest,
-    ) -> BoxFuture<'a, Result<Option<Held>, Fault>> {
-        self.held(projection, key).boxed()
+    fn look<'a>(&'a self, key: &'a OrderedKey) -> BoxFuture<'a, Result<Option<Held>, Fault>> {
+        self.held(key).boxed()
     }
 
     fn hold<'a>(
         &'a self,
-        projection: &'a ProjectionName,
-        key: KeyDigest,
+        key: &'a OrderedKey,
         version: &'a Version,
         behind: bool,
+        at: u64,
     ) -> BoxFuture<'a, Result<Holding, Fault>> {
-        self.hold_up_to(projection, key, version, behind).boxed()
+        self.hold_version(key, version, behind, at).boxed()
     }
 
-    fn release<'a>(
+    fn touch<'a>(
         &'a self,
-        projection: &'a ProjectionName,
-        key: KeyDigest,
+        key: &'a OrderedKey,
         version: &'a Version,
-    ) -> BoxFuture<'a, Result<Released, Fault>> {
-        self.let_go(projection, key, version).boxed()
+    ) -> BoxFuture<'a, Result<Holding, Fault>> {
+        self.touch_row(key, version).boxed()
     }
+
+    fn release<'a>(&'a self, key: &'a OrderedKey, seen: &'a Held) -> BoxFuture<'a, Result<bool, Fault>> {
+        self.release_row(key, seen).boxed()
+    }
+
+    fn forget<'a>(
+        &'a self,
+        key: &'a OrderedKey,
+        seen: &'a Held,
+        version: &'a Version,
+    ) -> BoxFuture<'a, Result<bool, Fault>> {
+        self.forget_version(key, seen, version).boxed()
+    }
+}
+
+/// Drawn by lot: nothing hangs on what it is, only on its being another one. A count would begin anew with the row.
+fn stamp() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }
 
 fn projection_id(projection: &ProjectionName) -> String {
     format!("held/{projection}")
 }
 
-fn key_id(projection: &ProjectionName, key: KeyDigest) -> String {
-    format!("held/{projection}/{key}")
+fn key_id(key: &OrderedKey) -> String {
+    format!("held/{}/{}", key.projection, key.digest)
 }
 
 fn text(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }
 
-/// Someone else was at the key in the same moment: look again.
-fn raced(projection: &ProjectionName, key: KeyDigest) -> Fault {
-    Fault::new(
-        FaultKind::Conflict,
-        format!("projection {projection}: the held key {key} was changed meanwhile"),
-    )
+fn set(value: impl ToString) -> AttributeValue {
+    AttributeValue::Ss(vec![value.to_string()])
+}
+
+fn number(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
 }
 
 fn codes<R>(error: &SdkError<TransactWriteItemsError, R>) -> Vec<String> {

@@ -12,7 +12,10 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 
 use super::file::{self, Damage, Filed};
-use super::{Attempt, AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterStore, history};
+use super::{
+    Attempt, AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore,
+    Stored, history,
+};
 use crate::clock::Clock;
 use crate::outcome::{Fault, FaultKind};
 
@@ -35,7 +38,7 @@ pub struct DirectoryLetters {
 }
 
 impl LetterStore for DirectoryLetters {
-    fn store<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<(), Fault>> {
+    fn store<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<Stored, Fault>> {
         let (letter, now) = (letter.clone(), self.clock.unix_seconds());
         self.blocking(move |path| store(path, &letter, now)).boxed()
     }
@@ -63,9 +66,17 @@ impl LetterStore for DirectoryLetters {
         self.blocking(move |path| Ok(read_letter(path, &id)?.map(|filed| filed.letter))).boxed()
     }
 
-    fn close<'a>(&'a self, id: &'a LetterId, closing: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>> {
+    fn close<'a>(
+        &'a self,
+        id: &'a LetterId,
+        seen: u32,
+        closing: &'a Closing,
+    ) -> BoxFuture<'a, Result<bool, Fault>> {
         let (id, closing) = (id.clone(), closing.clone());
         let close = move |filed: &mut Filed| {
+            if filed.letter.head.edited != seen {
+                return false;
+            }
             filed.letter.head.state = closing.state;
             filed.letter.head.closing = Some(closing);
             true
@@ -162,7 +173,7 @@ impl DirectoryLetters {
     }
 }
 
-fn store(directory: &Path, letter: &Letter, now: u64) -> Result<(), Fault> {
+fn store(directory: &Path, letter: &Letter, now: u64) -> Result<Stored, Fault> {
     let doing = |error: &io::Error| {
         io_fault(format!("store letter {} in {}", letter.head.id, directory.display()), error)
     };
@@ -184,16 +195,28 @@ fn store(directory: &Path, letter: &Letter, now: u64) -> Result<(), Fault> {
         Err(fault) => return Err(fault),
     };
     let head = &mut filed.letter.head;
-    if !head.state.waits() {
-        head.state = letter.head.state;
-        if let Some(closing) = head.closing.take() {
-            history::push(&mut head.attempts, &Attempt::of_closing(&closing));
+    let stored = match (head.state, letter.head.state) {
+        (LetterState::Discarded, _) => Stored::Closed(LetterState::Discarded),
+        (closed, LetterState::Held) if !closed.waits() => Stored::Closed(closed),
+        (_, state) => {
+            // What has failed is never held.
+            if head.state != LetterState::Open {
+                head.state = state;
+            }
+            if let Some(closing) = head.closing.take() {
+                history::push(&mut head.attempts, &Attempt::of_closing(&closing));
+            }
+            Stored::Waits
         }
+    };
+    if letter.head.state == LetterState::Held && stored != Stored::Waits {
+        return Ok(stored);
     }
     for attempt in &letter.head.attempts {
         history::push(&mut head.attempts, attempt);
     }
-    replace(directory, &path, &filed).map_err(|error| doing(&error))
+    replace(directory, &path, &filed).map_err(|error| doing(&error))?;
+    Ok(stored)
 }
 
 /// Changes a letter that waits, under the lock; `false` if it is not there or does not wait, or if `change` says so.

@@ -10,7 +10,7 @@ use millstream_projections::{KeyDigest, ProjectionName, SourceName, Value, Versi
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::outcome::{Fault, FaultKind};
+use crate::outcome::Fault;
 use crate::retry::RetryPolicy;
 
 /// The trail of what operators did, in one of our own tables.
@@ -19,12 +19,16 @@ mod audit;
 pub mod directory;
 /// The JSON of one letter, in a file or a message.
 mod file;
+/// Which letters to list.
+mod filter;
 /// How much of its past a letter remembers.
 mod history;
 /// Letters in an SQS queue.
 pub mod queue;
 /// Letters in a DynamoDB table.
 pub mod table;
+
+pub use filter::LetterFilter;
 
 /// How long a list or a person waits for a store that is throttled or away: the first wait, the longest, all together.
 const READ_RETRY: [Duration; 3] =
@@ -159,7 +163,7 @@ pub enum LetterState {
     Held,
     /// It was replayed: what it asks for is done.
     Replayed,
-    /// Its target has meanwhile taken something newer: there was nothing left to do.
+    /// Its target had this or something newer: there was nothing left to do.
     Superseded,
     /// Someone decided that it shall not be done.
     Discarded,
@@ -228,7 +232,7 @@ pub struct AuditEntry {
 pub struct Attempt {
     /// When, in seconds since 1970.
     pub at: u64,
-    /// The kind of fault, as [`FaultKind::as_str`] gives it.
+    /// The kind of fault, as [`FaultKind::as_str`](crate::outcome::FaultKind::as_str) gives it.
     pub fault: String,
     /// The causes, outermost first; long ones are cut.
     pub causes: Vec<String>,
@@ -271,19 +275,39 @@ pub struct Subject {
     pub version: Version,
 }
 
+/// What became of a letter that was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// It is safe, and waits.
+    Waits,
+    /// It was closed before, in this state, and stays closed: there is nothing to be done about it.
+    Closed(LetterState),
+}
+
 /// Keeps dead letters.
 ///
 /// `store` promises with `Ok` that the letter is safe: it survives this process, with its whole record, whatever the
 /// record's legal size. Storing the same letter again adds its attempt to the history, and loses nothing of it, and
-/// changes nothing else; two workers that store the same letter at once both succeed. A future that is dropped before
-/// it ends may or may not have stored the letter, but never a part that reads as a whole. `Err` means that the letter
-/// may be lost, so the change stays unfinished. A letter that waits keeps its state when it is stored again: what is
-/// held stays held, and what is open is never held. What writes does not try again by itself: its caller knows the
-/// deadline. After a fault nobody knows whether it was done. What reads does try again, since its caller cannot take
-/// up a list where it broke off.
+/// changes nothing else but the state; two workers that store the same letter at once both succeed. A future that is
+/// dropped before it ends may or may not have stored the letter, but never a part that reads as a whole. `Err` means
+/// that the letter may be lost, so the change stays unfinished. What writes does not try again by itself: its caller
+/// knows the deadline. After a fault nobody knows whether it was done. What reads does try again, since its caller
+/// cannot take up a list where it broke off.
+///
+/// What a letter is after it was stored as open or held:
+///
+/// | it was | stored as open | stored as held |
+/// |---|---|---|
+/// | not there | open | held |
+/// | open | open | open: what has failed is never held |
+/// | held | open: it has failed now | held |
+/// | replayed, superseded | open: it failed again | as it was: its turn has come and gone |
+/// | discarded | discarded, with one more attempt | discarded |
+///
+/// Where it is as it was, nothing of it is changed. A closing that does not last becomes a line of the history.
 pub trait LetterStore: Send + Sync {
-    /// Stores a letter whose head has exactly the one new attempt.
-    fn store<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<(), Fault>>;
+    /// Stores a letter, open or held, whose head has exactly the one new attempt.
+    fn store<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<Stored, Fault>>;
 
     /// All heads that match, oldest first attempt first as far as the store can order them; read as they are needed.
     /// A letter that cannot be read is an `Err` that names it, and the rest goes on. A store that cannot be read is an
@@ -293,17 +317,28 @@ pub trait LetterStore: Send + Sync {
     /// One letter with its record; `None` if there is none of that name.
     fn load<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<Letter>, Fault>>;
 
-    /// Closes a letter that waits. `Ok(false)`: it does not wait any more, or is not there; nothing was changed. Of two
-    /// operators that close one letter at once, one gets `true`. A closed letter is kept, with its record, until it
-    /// expires; a store that cannot keep it says so in its docs. A letter that is stored again after it was closed
-    /// waits again, in the state it is stored with; how it was closed becomes a line of its history. Neither `close`
-    /// nor `edit` lets a letter live longer: one that outlives a tombstone could bring a removed row back.
-    fn close<'a>(&'a self, id: &'a LetterId, closing: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>>;
+    /// Closes a letter that waits, and whose record is the one that was seen. `Ok(false)`: it does not wait any more, is
+    /// not there, or was edited meanwhile (`edited` is not what `seen` says); nothing was changed. Of two operators that
+    /// close one letter at once, one gets `true`. A closed letter is kept, with its record, until it expires; a store
+    /// that cannot keep it says so in its docs. Neither `close` nor `edit` lets a letter live longer: one that outlives
+    /// a tombstone could bring a removed row back.
+    fn close<'a>(
+        &'a self,
+        id: &'a LetterId,
+        seen: u32,
+        closing: &'a Closing,
+    ) -> BoxFuture<'a, Result<bool, Fault>>;
 
     /// Where a letter stands; `None` if it was never stored, or is forgotten. Unlike `load` this also knows letters that
     /// were closed and are not kept.
     fn state<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<LetterState>, Fault>> {
         Box::pin(async move { Ok(self.load(id).await?.map(|letter| letter.head.state)) })
+    }
+
+    /// In which state a letter is closed; `None` if it waits, was never stored, or is forgotten. The same as `state`, but
+    /// a worker may ask it at any time: it takes no letter out of anyone's sight.
+    fn closed<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<LetterState>, Fault>> {
+        Box::pin(async move { Ok(self.state(id).await?.filter(|state| !state.waits())) })
     }
 
     /// Puts another record in the place of a waiting letter's. The first original is kept, and `edited` is counted up.
@@ -336,42 +371,4 @@ pub trait LetterStore: Send + Sync {
     /// The trail, oldest first, read as it is needed. A line that cannot be read is an `Err` that names its place, and
     /// the rest goes on.
     fn trail(&self) -> BoxStream<'_, Result<AuditEntry, Fault>>;
-}
-
-/// Which letters to list. Without anything set: all that wait.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LetterFilter {
-    /// Only those of this projection.
-    pub projection: Option<ProjectionName>,
-    /// Only those of this source.
-    pub source: Option<SourceName>,
-    /// Only those about this source item, by the digest of its key; these come in the order of their versions.
-    pub digest: Option<KeyDigest>,
-    /// Only those with this kind of fault.
-    pub fault: Option<FaultKind>,
-    /// Only those that first failed at this time or later, in seconds since 1970.
-    pub since: Option<u64>,
-    /// Only those that first failed before this time.
-    pub until: Option<u64>,
-    /// Only those in one of these states; empty: those that wait.
-    pub states: Vec<LetterState>,
-}
-
-impl LetterFilter {
-    /// Whether a letter is one of those to list.
-    pub fn admits(&self, head: &LetterHead) -> bool {
-        let same = |wanted: Option<&str>, has: Option<&str>| wanted.is_none() || wanted == has;
-        same(self.projection.as_ref().map(ProjectionName::as_str), head.projection.as_deref())
-            && same(self.source.as_ref().map(SourceName::as_str), Some(&head.source))
-            && same(self.digest.as_ref().map(KeyDigest::as_str), head.digest.as_deref())
-            && same(self.fault.map(FaultKind::as_str), head.fault().map(|attempt| attempt.fault.as_str()))
-            && self.since.is_none_or(|since| head.first_at() >= since)
-            && self.until.is_none_or(|until| head.first_at() < until)
-            && self.admits_state(head.state)
-    }
-
-    /// Whether letters in this state are to be listed.
-    pub fn admits_state(&self, state: LetterState) -> bool {
-        if self.states.is_empty() { state.waits() } else { self.states.contains(&state) }
-    }
 }

@@ -15,12 +15,15 @@
 //! counts as receiving: the queue must have no redrive policy, or it would move letters away that were looked at too
 //! often.
 //!
+//! **Whether a letter is closed the ledger says**, by a row that is put before the messages are deleted, and is there as
+//! long as a queue could have kept them. The row comes first: messages that are there all the same, because whoever
+//! closed the letter died, or stored it at the same moment, are what is left of it. They are deleted when the letter is
+//! next asked for by its name; until then a list shows them. A letter that waits again loses its row before it is sent.
+//!
 //! **What a queue cannot do:** keep a closed letter, list closed ones, or remember how a letter was closed that fails
-//! again. A letter that is closed is deleted; that it was closed stays in the ledger as long as a queue could have kept
-//! it, and of a discarded one a line of the audit trail. To find one letter all have to be received. A queue forgets a
-//! message after its own retention, 14 days at most, whatever `letters.keep` says. Of two operators that close one
-//! letter at once, one is told `true` if it is one message; if it is several, each gets the messages that he received,
-//! and what is left of the letter shows up again. Several operators at once want the table.
+//! again. Of a discarded letter a line of the audit trail stays. To find one letter all have to be received, and one
+//! that another process has received cannot be found: it looks as if it was not there. A queue forgets a message after
+//! its own retention, 14 days at most, whatever `letters.keep` says. Several operators at once want the table.
 //!
 //! The audit trail is in the ledger, since a queue cannot keep it.
 
@@ -35,11 +38,13 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use self::closed::ClosedLetters;
-use self::inbox::{Deleted, Inbox, Visit};
+use self::inbox::{Inbox, Visit};
 use self::pile::{Merged, Pile};
 use super::audit::AuditTable;
 use super::file::Filed;
-use super::{AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore};
+use super::{
+    AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore, Stored,
+};
 use crate::outcome::{Fault, FaultKind};
 
 mod closed;
@@ -86,7 +91,7 @@ pub struct QueueLetters {
 }
 
 impl LetterStore for QueueLetters {
-    fn store<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<(), Fault>> {
+    fn store<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<Stored, Fault>> {
         self.store_letter(letter).boxed()
     }
 
@@ -99,12 +104,21 @@ impl LetterStore for QueueLetters {
         found.map(|found| Ok(found?.map(|filed| filed.letter))).boxed()
     }
 
-    fn close<'a>(&'a self, id: &'a LetterId, closing: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>> {
-        self.close_letter(id, closing).boxed()
+    fn close<'a>(
+        &'a self,
+        id: &'a LetterId,
+        seen: u32,
+        closing: &'a Closing,
+    ) -> BoxFuture<'a, Result<bool, Fault>> {
+        self.close_letter(id, seen, closing).boxed()
     }
 
     fn state<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<LetterState>, Fault>> {
         self.state_of(id).boxed()
+    }
+
+    fn closed<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<LetterState>, Fault>> {
+        self.closed.state(id).boxed()
     }
 
     fn edit<'a>(
@@ -209,8 +223,12 @@ impl QueueLetters {
     }
 
     async fn read(&self, id: &LetterId) -> Result<Option<Filed>, Fault> {
+        let is_closed = self.closed.state(id).await?.is_some();
         let visit = Visit::begin(self.inbox.clone());
-        let found = self.hold(id, true).await;
+        let found = match is_closed {
+            true => self.delete_rest(id).await.map(|()| None),
+            false => self.hold(id, true).await,
+        };
         visit.end().await;
         let whole = |merged: Merged| {
             let (record, original) = merged.records?;
@@ -219,49 +237,55 @@ impl QueueLetters {
         Ok(found?.and_then(whole))
     }
 
+    /// Deletes what is left of a letter that is closed.
+    async fn delete_rest(&self, id: &LetterId) -> Result<(), Fault> {
+        if let Err(fault) = self.hold(id, false).await {
+            // It need not be whole any more.
+            tracing::debug!(letter = %id, %fault, "what is left of a closed letter");
+        }
+        let handles = self.inbox.pile().take(id);
+        self.inbox.delete(&handles).await
+    }
+
     async fn state_of(&self, id: &LetterId) -> Result<Option<LetterState>, Fault> {
+        if let Some(closed) = self.closed.state(id).await? {
+            return Ok(Some(closed));
+        }
         let visit = Visit::begin(self.inbox.clone());
         let found = self.hold(id, false).await;
         visit.end().await;
-        match found? {
-            Some(merged) => Ok(Some(merged.head.state)),
-            None => self.closed.state(id).await,
-        }
+        Ok(found?.map(|merged| merged.head.state))
     }
 
-    async fn close_letter(&self, id: &LetterId, closing: &Closing) -> Result<bool, Fault> {
+    async fn close_letter(&self, id: &LetterId, seen: u32, closing: &Closing) -> Result<bool, Fault> {
         let visit = Visit::begin(self.inbox.clone());
-        let closed = self.close_held(id, closing).await;
+        let closed = self.close_held(id, seen, closing).await;
         visit.end().await;
         closed
     }
 
-    async fn close_held(&self, id: &LetterId, closing: &Closing) -> Result<bool, Fault> {
-        let Some(merged) = self.hold(id, false).await? else { return Ok(false) };
+    async fn close_held(&self, id: &LetterId, seen: u32, closing: &Closing) -> Result<bool, Fault> {
+        let found = self.hold(id, false).await?;
+        let Some(merged) = found.filter(|merged| merged.head.edited == seen) else { return Ok(false) };
         self.inbox.hold_on();
-        // Who takes it out of the pile closes it.
         let handles = self.inbox.pile().take(id);
         if handles.is_empty() {
             return Ok(false);
         }
-        if let Err(fault) = self.remember(&merged.head, closing).await {
-            self.inbox.give_back(&handles).await;
-            return Err(fault);
-        }
-        let Deleted { done, lost } = self.inbox.delete(&handles).await?;
-        match (done, lost) {
-            (_, 0) => Ok(true),
-            (0, _) => Ok(false),
-            _ => Err(Fault::new(
-                FaultKind::Conflict,
-                format!("{}: {lost} of its messages were received by others", self.doing("close", id)),
-            )),
-        }
+        // Whoever puts the row closes the letter; those of its messages that others have received are left to them.
+        let closed = match self.remember(&merged.head, closing).await {
+            Ok(closed) => closed,
+            Err(fault) => {
+                self.inbox.give_back(&handles).await;
+                return Err(fault);
+            }
+        };
+        self.inbox.delete(&handles).await?;
+        Ok(closed)
     }
 
-    /// What has to be known of a letter that is not kept. Written before it is deleted: one that is there all the same
-    /// counts as waiting.
-    async fn remember(&self, head: &LetterHead, closing: &Closing) -> Result<(), Fault> {
+    /// What has to be known of a letter that is not kept, before it is deleted; `false` if others closed it.
+    async fn remember(&self, head: &LetterHead, closing: &Closing) -> Result<bool, Fault> {
         if closing.state == LetterState::Discarded {
             self.trail.append(&last_words(head, closing)).await?;
         }

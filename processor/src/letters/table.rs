@@ -21,7 +21,8 @@ use futures_util::stream::BoxStream;
 use self::rows::{HeadUpdate, Item, Standing};
 use super::audit::AuditTable;
 use super::{
-    AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore, history,
+    AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore, Stored,
+    history,
 };
 use crate::clock::{Clock, Deadline};
 use crate::outcome::{Fault, FaultKind};
@@ -58,7 +59,7 @@ pub async fn create(client: &Client, table: &str) -> Result<(), Fault> {
 }
 
 impl LetterStore for TableLetters {
-    fn store<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<(), Fault>> {
+    fn store<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<Stored, Fault>> {
         self.store_letter(letter).boxed()
     }
 
@@ -70,8 +71,13 @@ impl LetterStore for TableLetters {
         self.retried(|| self.load_letter(id)).boxed()
     }
 
-    fn close<'a>(&'a self, id: &'a LetterId, closing: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>> {
-        self.close_letter(id, closing).boxed()
+    fn close<'a>(
+        &'a self,
+        id: &'a LetterId,
+        seen: u32,
+        closing: &'a Closing,
+    ) -> BoxFuture<'a, Result<bool, Fault>> {
+        self.close_letter(id, seen, closing).boxed()
     }
 
     fn state<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<LetterState>, Fault>> {

@@ -1,16 +1,21 @@
 //! Held keys: later events of a key wait behind its letter, in order, and other keys do not.
 
-use std::sync::Arc;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodbstreams::types::Record;
-use millstream_processor::holds::{Holds, LedgerHolds, Released};
-use millstream_processor::letters::{Letter, LetterState};
-use millstream_processor::projections::{KeyDigest, ProjectionName, Version};
-use millstream_processor::wiring::Aws;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use millstream_processor::holds::{self, Freed, Held, Holding, Holds, LedgerHolds, OrderedKey};
+use millstream_processor::letters::{Closing, Letter, LetterState, LetterStore};
+use millstream_processor::outcome::{Fault as Refusal, FaultKind};
+use millstream_processor::projections::{KeyDigest, ProjectionName, SourceName, Version};
+use millstream_processor::wiring::{self, Aws};
 use millstream_test_support::faults::{Fault, Rule};
 use millstream_test_support::lambda_event;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::world::{World, sequence};
 
@@ -61,13 +66,35 @@ fn holds(world: &World) -> LedgerHolds {
     LedgerHolds::new(aws.dynamodb(), world.config.state.ledger_table().into())
 }
 
-fn projection() -> ProjectionName {
-    ProjectionName::new("changed").expect("a name")
+fn store(world: &World) -> Arc<dyn LetterStore> {
+    let aws = Aws::from_config(world.db.sdk_config());
+    wiring::letters(&world.config, &aws, world.clock.clone())
 }
 
-fn subject(letter: &Letter) -> (KeyDigest, Version) {
-    let digest = letter.head.digest.as_deref().and_then(KeyDigest::from_text).expect("a digest");
-    (digest, Version::from_text(letter.head.version.as_deref().expect("a version")))
+fn key_of(letter: &Letter) -> OrderedKey {
+    OrderedKey {
+        source: SourceName::new("companies").expect("a name"),
+        projection: ProjectionName::new("changed").expect("a name"),
+        digest: letter.head.digest.as_deref().and_then(KeyDigest::from_text).expect("a digest"),
+    }
+}
+
+/// The versions of the letters, in their order.
+fn versions(letters: &[Letter]) -> Vec<Version> {
+    let version = |letter: &Letter| Version::from_text(letter.head.version.as_deref().expect("a version"));
+    let mut versions: Vec<Version> = letters.iter().map(version).collect();
+    versions.sort();
+    versions
+}
+
+async fn close(world: &World, key: &OrderedKey, version: &Version, state: LetterState) {
+    let closing = Closing { state, at: 0, by: "kim".to_owned(), reason: "a test".to_owned() };
+    let closed = store(world).close(&key.letter(version), 0, &closing).await.expect("the store");
+    assert!(closed, "it waited");
+}
+
+async fn let_go(world: &World, key: &OrderedKey) -> Freed {
+    holds::let_go(&holds(world), &*store(world), key).await.expect("the ledger")
 }
 
 #[tokio::test]
@@ -103,9 +130,8 @@ async fn what_is_held_comes_again_without_being_counted_twice() {
     }
     let letters = world.letters().await;
     assert_eq!(states(&letters), [LetterState::Open, LetterState::Held, LetterState::Held]);
-    let (key, _) = subject(&letters[0]);
-    let held = holds(&world).look(&projection(), key).await.expect("the ledger").expect("held");
-    assert_eq!(held.changes, 3);
+    let held = holds(&world).look(&key_of(&letters[0])).await.expect("the ledger").expect("held");
+    assert_eq!(held.versions().cloned().collect::<Vec<_>>(), versions(&letters));
     assert!(names(&world, &topic).is_empty());
 }
 
@@ -116,14 +142,12 @@ async fn a_key_that_was_let_go_flows_again() {
     put(&world, "c1", "one").await;
     world.deliver_all("Company").await;
     let letters = world.letters().await;
-    let mut versions: Vec<_> = letters.iter().map(|letter| subject(letter).1).collect();
-    versions.sort();
-    let (key, _) = subject(&letters[0]);
-    let holds = holds(&world);
-    let released = holds.release(&projection(), key, &versions[0]).await.expect("the ledger");
-    assert_eq!(released, Released::More, "one waits still");
-    let released = holds.release(&projection(), key, &versions[1]).await.expect("the ledger");
-    assert_eq!(released, Released::Free);
+    let (key, versions) = (key_of(&letters[0]), versions(&letters));
+    close(&world, &key, &versions[1], LetterState::Replayed).await;
+    assert_eq!(let_go(&world, &key).await, Freed::Waits, "the first waits still");
+    close(&world, &key, &versions[0], LetterState::Replayed).await;
+    assert_eq!(let_go(&world, &key).await, Freed::Free);
+    assert_eq!(let_go(&world, &key).await, Freed::Free, "it may be done twice");
     let seen = world.db.read_stream("Company").await.len();
     put(&world, "c1", "two").await;
     let records = world.db.read_stream("Company").await;
@@ -158,6 +182,23 @@ async fn the_change_itself_may_be_tried_again_and_frees_its_key() {
     let records = world.db.read_stream("Company").await;
     world.deliver("Company", &records[1..]).await;
     assert_eq!(names(&world, &topic), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn a_letter_that_was_edited_is_not_closed_by_its_change_that_goes_through() {
+    let (world, topic) = companies().await;
+    refuse(&world, "one", 1);
+    put(&world, "c1", "one").await;
+    put(&world, "c1", "two").await;
+    world.deliver_all("Company").await;
+    let letters = world.letters().await;
+    let (key, versions) = (key_of(&letters[0]), versions(&letters));
+    let id = key.letter(&versions[0]);
+    assert!(store(&world).edit(&id, 0, &"{}".into()).await.expect("the store"));
+    world.deliver_all("Company").await;
+    assert_eq!(names(&world, &topic), ["one"]);
+    assert_eq!(state(&world, &key, &versions[0]).await, Some(LetterState::Open));
+    assert_eq!(held(&world, &key).await.map(|held| held.changes()), Some(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,7 +258,7 @@ async fn limited(world: &World, records: &[Record], keys: u64, changes: u64) -> 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_dies_at_any_request_leaves_every_change_published_or_waiting_in_order() {
     for after in [false, true] {
-        for request in 1..14 {
+        for request in 1..20 {
             let (world, topic) = companies().await;
             put(&world, "c1", "before").await;
             poison(&world, "c1").await;
@@ -242,4 +283,352 @@ async fn a_worker_that_dies_at_any_request_leaves_every_change_published_or_wait
             );
         }
     }
+}
+
+/// The event of this name is refused the first times.
+fn refuse(world: &World, name: &str, times: usize) {
+    let refuse =
+        Fault::FailEntries { containing: name.to_owned(), code: "InvalidParameter", sender_fault: true };
+    world.topics.faults().add(Rule::on("PublishBatch", refuse).first(times));
+}
+
+async fn held(world: &World, key: &OrderedKey) -> Option<Held> {
+    holds(world).look(key).await.expect("the ledger")
+}
+
+async fn state(world: &World, key: &OrderedKey, version: &Version) -> Option<LetterState> {
+    store(world).state(&key.letter(version)).await.expect("the store")
+}
+
+#[tokio::test]
+async fn what_has_had_its_turn_is_done_when_it_comes_again() {
+    for closed in [LetterState::Replayed, LetterState::Discarded] {
+        let (world, topic) = companies().await;
+        refuse(&world, "one", 1);
+        for name in ["one", "two", "three"] {
+            put(&world, "c1", name).await;
+        }
+        world.deliver_all("Company").await;
+        let letters = world.letters().await;
+        let (key, versions) = (key_of(&letters[0]), versions(&letters));
+        for version in &versions[..2] {
+            close(&world, &key, version, closed).await;
+        }
+        let before = held(&world, &key).await.expect("the third waits");
+        // The cause has gone: the first would go through, after what was replayed or although it was discarded.
+        world.deliver_all("Company").await;
+        assert!(names(&world, &topic).is_empty());
+        assert_eq!(held(&world, &key).await.map(|held| held.later), Some(before.later));
+        let mut states = Vec::new();
+        for version in &versions {
+            states.push(state(&world, &key, version).await);
+        }
+        assert_eq!(states, [Some(closed), Some(closed), Some(LetterState::Held)]);
+    }
+}
+
+#[tokio::test]
+async fn a_discarded_change_that_fails_again_holds_nothing() {
+    let (world, topic) = companies().await;
+    poison(&world, "c1").await;
+    world.deliver_all("Company").await;
+    let letters = world.letters().await;
+    let (key, versions) = (key_of(&letters[0]), versions(&letters));
+    close(&world, &key, &versions[0], LetterState::Discarded).await;
+    assert_eq!(let_go(&world, &key).await, Freed::Free);
+    put(&world, "c1", "one").await;
+    let records = world.db.read_stream("Company").await;
+    // What is behind it in one batch cannot know yet that nothing has to wait.
+    assert_eq!(world.report("Company", &records).await.as_deref(), Some(sequence(&records[1])));
+    assert_eq!(held(&world, &key).await, None);
+    assert_eq!(state(&world, &key, &versions[0]).await, Some(LetterState::Discarded));
+    world.deliver("Company", &records[1..]).await;
+    assert_eq!(names(&world, &topic), ["one"]);
+}
+
+#[tokio::test]
+async fn a_key_that_nothing_waits_behind_is_freed_by_what_comes_again() {
+    let (world, topic) = companies().await;
+    poison(&world, "c1").await;
+    put(&world, "c1", "one").await;
+    world.deliver_all("Company").await;
+    let letters = world.letters().await;
+    let key = key_of(&letters[0]);
+    // Whoever closed them died before the key was free.
+    for version in versions(&letters) {
+        close(&world, &key, &version, LetterState::Replayed).await;
+    }
+    world.deliver_all("Company").await;
+    assert_eq!(held(&world, &key).await, None);
+    let seen = world.db.read_stream("Company").await.len();
+    put(&world, "c1", "two").await;
+    let records = world.db.read_stream("Company").await;
+    world.deliver("Company", &records[seen..]).await;
+    assert_eq!(names(&world, &topic), ["two"]);
+}
+
+#[tokio::test]
+async fn a_change_that_goes_through_although_its_letter_never_came_frees_its_key() {
+    let (world, topic) = companies().await;
+    refuse(&world, "one", 1);
+    put(&world, "c1", "one").await;
+    let records = world.db.read_stream("Company").await;
+    let letters = world.config.state.letters_table();
+    world.db.faults().add(Rule::on("PutItem", Fault::Crash).table(&letters));
+    let arn = world.db.stream_arn("Company").await;
+    tokio::select! {
+        answer = world.invoke(lambda_event::event(&arn, &records)) => panic!("{answer:?}"),
+        () = world.db.faults().crashed() => world.db.faults().revive(),
+    }
+    world.db.faults().clear();
+    let projection = ProjectionName::new("changed").expect("a name");
+    assert_eq!(holds(&world).keys(&projection).await.expect("the ledger").len(), 1);
+    world.deliver("Company", &records).await;
+    assert_eq!(names(&world, &topic), ["one"]);
+    assert!(holds(&world).keys(&projection).await.expect("the ledger").is_empty());
+}
+
+#[tokio::test]
+async fn versions_that_do_not_fit_into_a_row_stop_the_shard() {
+    let (world, _) = companies().await;
+    poison(&world, "c1").await;
+    world.deliver_all("Company").await;
+    let key = key_of(&world.letters().await[0]);
+    let long = |letter: &str| Version::from_text(&format!("3{}", letter.repeat(100 * 1024)));
+    let holds = holds(&world);
+    for version in [long("a"), long("b")] {
+        assert_eq!(holds.hold(&key, &version, true, 0).await, Ok(Holding::Held));
+    }
+    let refused = holds.hold(&key, &long("c"), true, 0).await.expect_err("256 KB are full");
+    assert_eq!(refused.kind, FaultKind::Misconfigured, "{refused}");
+    assert_eq!(held(&world, &key).await.map(|held| held.changes()), Some(3));
+}
+
+/// Where in the work of a process something else happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    BeforeHold,
+    AfterHold,
+    BeforeTouch,
+    BeforeRelease,
+}
+
+/// The ledger's holds, with what happens meanwhile elsewhere, once each.
+struct Meanwhile {
+    inner: LedgerHolds,
+    events: Mutex<Vec<(Step, BoxFuture<'static, ()>)>>,
+}
+
+impl Meanwhile {
+    fn new(world: &World) -> Self {
+        Self { inner: holds(world), events: Mutex::default() }
+    }
+
+    fn at(self, step: Step, event: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.events.lock().expect("no panic").push((step, event.boxed()));
+        self
+    }
+
+    async fn reach(&self, step: Step) {
+        let event = {
+            let mut events = self.events.lock().expect("no panic");
+            let place = events.iter().position(|(at, _)| *at == step);
+            place.map(|place| events.remove(place).1)
+        };
+        if let Some(event) = event {
+            event.await;
+        }
+    }
+}
+
+impl Holds for Meanwhile {
+    fn keys<'a>(
+        &'a self,
+        projection: &'a ProjectionName,
+    ) -> BoxFuture<'a, Result<std::collections::HashSet<KeyDigest>, Refusal>> {
+        self.inner.keys(projection)
+    }
+
+    fn look<'a>(&'a self, key: &'a OrderedKey) -> BoxFuture<'a, Result<Option<Held>, Refusal>> {
+        self.inner.look(key)
+    }
+
+    fn hold<'a>(
+        &'a self,
+        key: &'a OrderedKey,
+        version: &'a Version,
+        behind: bool,
+        at: u64,
+    ) -> BoxFuture<'a, Result<Holding, Refusal>> {
+        async move {
+            self.reach(Step::BeforeHold).await;
+            let held = self.inner.hold(key, version, behind, at).await;
+            self.reach(Step::AfterHold).await;
+            held
+        }
+        .boxed()
+    }
+
+    fn touch<'a>(
+        &'a self,
+        key: &'a OrderedKey,
+        version: &'a Version,
+    ) -> BoxFuture<'a, Result<Holding, Refusal>> {
+        async move {
+            self.reach(Step::BeforeTouch).await;
+            self.inner.touch(key, version).await
+        }
+        .boxed()
+    }
+
+    fn release<'a>(&'a self, key: &'a OrderedKey, seen: &'a Held) -> BoxFuture<'a, Result<bool, Refusal>> {
+        async move {
+            self.reach(Step::BeforeRelease).await;
+            self.inner.release(key, seen).await
+        }
+        .boxed()
+    }
+
+    fn forget<'a>(
+        &'a self,
+        key: &'a OrderedKey,
+        seen: &'a Held,
+        version: &'a Version,
+    ) -> BoxFuture<'a, Result<bool, Refusal>> {
+        self.inner.forget(key, seen, version)
+    }
+}
+
+/// One change of a key is a letter, and is refused again when it comes again.
+async fn refused_twice() -> (Arc<World>, String, OrderedKey, Version) {
+    let (world, topic) = companies().await;
+    refuse(&world, "one", 2);
+    put(&world, "c1", "one").await;
+    world.deliver_all("Company").await;
+    let letters = world.letters().await;
+    let (key, version) = (key_of(&letters[0]), versions(&letters).remove(0));
+    (Arc::new(world), topic, key, version)
+}
+
+/// An operator closes the letter, and lets the key go.
+async fn closes(world: Arc<World>, key: OrderedKey, version: Version, state: LetterState) {
+    close(&world, &key, &version, state).await;
+    assert_eq!(let_go(&world, &key).await, Freed::Free);
+}
+
+/// Delivers everything to a worker to which something happens; all of it has to be done.
+async fn deliver_with(world: &World, meanwhile: Meanwhile) {
+    let mut host = world.host();
+    host.pipeline.holds = Arc::new(meanwhile);
+    let records = world.db.read_stream("Company").await;
+    let event = lambda_event::event(&world.db.stream_arn("Company").await, &records);
+    let deadline = SystemTime::now() + Duration::from_secs(60);
+    let answer = host.handle(event.to_string().into(), deadline).await.expect("an answer");
+    assert!(answer.batch_item_failures.is_empty(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_letter_that_is_discarded_before_it_is_stored_again_leaves_its_key_free() {
+    for step in [Step::BeforeHold, Step::AfterHold] {
+        let (world, topic, key, version) = refused_twice().await;
+        let discards = closes(world.clone(), key.clone(), version.clone(), LetterState::Discarded);
+        deliver_with(&world, Meanwhile::new(&world).at(step, discards)).await;
+        assert_eq!(state(&world, &key, &version).await, Some(LetterState::Discarded), "{step:?}");
+        assert_eq!(held(&world, &key).await, None, "{step:?}");
+        put(&world, "c1", "two").await;
+        let records = world.db.read_stream("Company").await;
+        world.deliver("Company", &records[1..]).await;
+        assert_eq!(names(&world, &topic), ["two"], "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_letter_that_waits_again_after_its_key_was_let_go_holds_it_again() {
+    let (world, topic, key, version) = refused_twice().await;
+    let replays = closes(world.clone(), key.clone(), version.clone(), LetterState::Replayed);
+    deliver_with(&world, Meanwhile::new(&world).at(Step::AfterHold, replays)).await;
+    assert_eq!(state(&world, &key, &version).await, Some(LetterState::Open));
+    let held = held(&world, &key).await.expect("a letter that waits holds its key");
+    assert!(held.contains(&version));
+    put(&world, "c1", "two").await;
+    let records = world.db.read_stream("Company").await;
+    world.deliver("Company", &records[1..]).await;
+    assert!(names(&world, &topic).is_empty());
+}
+
+#[tokio::test]
+async fn a_letter_that_is_replayed_between_store_and_touch_leaves_its_key_free() {
+    let (world, topic, key, version) = refused_twice().await;
+    let replays = closes(world.clone(), key.clone(), version.clone(), LetterState::Replayed);
+    deliver_with(&world, Meanwhile::new(&world).at(Step::BeforeTouch, replays)).await;
+    assert_eq!(state(&world, &key, &version).await, Some(LetterState::Replayed));
+    assert_eq!(held(&world, &key).await, None);
+    put(&world, "c1", "two").await;
+    let records = world.db.read_stream("Company").await;
+    world.deliver("Company", &records[1..]).await;
+    assert_eq!(names(&world, &topic), ["two"]);
+}
+
+#[tokio::test]
+async fn who_saw_a_letter_closed_that_waits_again_does_not_let_its_key_go() {
+    let (world, _, key, version) = refused_twice().await;
+    let [worker_holds, operator_looked, worker_done] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let waits = {
+        let (holds, looked) = (worker_holds.clone(), operator_looked.clone());
+        async move {
+            holds.notify_one();
+            looked.notified().await;
+        }
+    };
+    let worker = async {
+        deliver_with(&world, Meanwhile::new(&world).at(Step::AfterHold, waits)).await;
+        worker_done.notify_one();
+    };
+    let operator = async {
+        worker_holds.notified().await;
+        close(&world, &key, &version, LetterState::Replayed).await;
+        let (looked, done) = (operator_looked.clone(), worker_done.clone());
+        let waits = async move {
+            looked.notify_one();
+            done.notified().await;
+        };
+        let holds = Meanwhile::new(&world).at(Step::BeforeRelease, waits);
+        holds::let_go(&holds, &*store(&world), &key).await.expect("the ledger")
+    };
+    let ((), freed) = tokio::join!(worker, operator);
+    assert_eq!(freed, Freed::Waits);
+    assert_eq!(state(&world, &key, &version).await, Some(LetterState::Open));
+    assert!(held(&world, &key).await.is_some_and(|held| held.contains(&version)));
+}
+
+#[tokio::test]
+async fn what_comes_to_be_held_while_a_key_is_let_go_keeps_it() {
+    let (world, topic) = companies().await;
+    poison(&world, "c1").await;
+    world.deliver_all("Company").await;
+    let letters = world.letters().await;
+    let (key, versions) = (key_of(&letters[0]), versions(&letters));
+    close(&world, &key, &versions[0], LetterState::Replayed).await;
+    let [operator_looked, worker_done] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let waits = {
+        let (looked, done) = (operator_looked.clone(), worker_done.clone());
+        async move {
+            looked.notify_one();
+            done.notified().await;
+        }
+    };
+    let meanwhile = Meanwhile::new(&world).at(Step::BeforeRelease, waits);
+    let letters = store(&world);
+    let worker = async {
+        operator_looked.notified().await;
+        put(&world, "c1", "one").await;
+        let records = world.db.read_stream("Company").await;
+        world.deliver("Company", &records[1..]).await;
+        worker_done.notify_one();
+    };
+    let (freed, ()) = tokio::join!(holds::let_go(&meanwhile, &*letters, &key), worker);
+    let freed = freed.expect("the ledger");
+    assert_eq!(freed, Freed::Waits);
+    assert_eq!(states(&world.letters().await), [LetterState::Held]);
+    assert!(names(&world, &topic).is_empty());
 }

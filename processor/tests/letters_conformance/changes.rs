@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use millstream_processor::letters::{
-    AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore,
+    AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore, Stored,
 };
 use millstream_processor::outcome::FaultKind;
 
@@ -31,8 +31,8 @@ pub(crate) async fn a_closed_letter_waits_no_more(fixture: Fixture) {
         fixture.store.store(&letter).await.unwrap();
         assert_eq!(fixture.store.state(&letter.head.id).await.unwrap(), Some(LetterState::Open));
         let closing = closing(state, "alice");
-        assert!(fixture.store.close(&letter.head.id, &closing).await.unwrap());
-        assert!(!fixture.store.close(&letter.head.id, &closing).await.unwrap(), "it is closed already");
+        assert!(fixture.store.close(&letter.head.id, 0, &closing).await.unwrap());
+        assert!(!fixture.store.close(&letter.head.id, 0, &closing).await.unwrap(), "it is closed already");
 
         let other = fixture.second();
         assert_eq!(heads(&*other, &LetterFilter::default()).await, []);
@@ -44,7 +44,7 @@ pub(crate) async fn a_closed_letter_waits_no_more(fixture: Fixture) {
         assert_eq!(heads(&*other, &in_state(state)).await, listed);
     }
     let unknown = rejected(9, NOW).head.id;
-    assert!(!fixture.store.close(&unknown, &closing(LetterState::Discarded, "alice")).await.unwrap());
+    assert!(!fixture.store.close(&unknown, 0, &closing(LetterState::Discarded, "alice")).await.unwrap());
     assert_eq!(fixture.store.state(&unknown).await.unwrap(), None);
 
     // Of what is not kept, the trail has who discarded it, and what it was.
@@ -65,7 +65,9 @@ pub(crate) async fn one_of_two_that_close_at_once_wins(fixture: Fixture) {
         fixture.store.store(&letter).await.unwrap();
         let closers = ["alice", "bob"].map(|by| {
             let (store, id) = (fixture.second(), letter.head.id.clone());
-            tokio::spawn(async move { store.close(&id, &closing(LetterState::Discarded, by)).await.unwrap() })
+            tokio::spawn(
+                async move { store.close(&id, 0, &closing(LetterState::Discarded, by)).await.unwrap() },
+            )
         });
         let mut won = Vec::new();
         for (by, closer) in ["alice", "bob"].into_iter().zip(closers) {
@@ -84,7 +86,7 @@ pub(crate) async fn one_of_two_that_close_at_once_wins(fixture: Fixture) {
 pub(crate) async fn a_letter_that_is_stored_after_it_was_closed_waits_again(fixture: Fixture) {
     let letter = rejected(1, NOW);
     fixture.store.store(&letter).await.unwrap();
-    assert!(fixture.store.close(&letter.head.id, &closing(LetterState::Replayed, "alice")).await.unwrap());
+    assert!(fixture.store.close(&letter.head.id, 0, &closing(LetterState::Replayed, "alice")).await.unwrap());
     let again = rejected(1, NOW + 100);
     fixture.second().store(&again).await.unwrap();
 
@@ -103,23 +105,92 @@ pub(crate) async fn a_letter_that_is_stored_after_it_was_closed_waits_again(fixt
         // What was deleted is not remembered.
         false => assert_eq!((faults, loaded.head.first_at()), (vec!["rejected"], NOW + 100)),
     }
-    assert!(fixture.store.close(&letter.head.id, &closing(LetterState::Superseded, "bob")).await.unwrap());
+    assert!(fixture.store.close(&letter.head.id, 0, &closing(LetterState::Superseded, "bob")).await.unwrap());
 }
 
-pub(crate) async fn what_is_held_stays_held_and_what_is_open_is_never_held(fixture: Fixture) {
-    let held = |number, at| {
-        let mut letter = rejected(number, at);
-        letter.head.state = LetterState::Held;
-        letter.head.attempts[0].fault = FaultKind::Held.as_str().to_owned();
-        letter
-    };
+fn held(number: u64, at: u64) -> Letter {
+    let mut letter = rejected(number, at);
+    letter.head.state = LetterState::Held;
+    letter.head.attempts[0].fault = FaultKind::Held.as_str().to_owned();
+    letter
+}
+
+pub(crate) async fn what_is_held_stays_held_until_it_fails_and_what_is_open_is_never_held(fixture: Fixture) {
     fixture.store.store(&held(1, NOW)).await.unwrap();
-    fixture.store.store(&rejected(1, NOW + 1)).await.unwrap();
+    fixture.store.store(&held(1, NOW + 1)).await.unwrap();
     fixture.store.store(&rejected(2, NOW + 2)).await.unwrap();
     fixture.store.store(&held(2, NOW + 3)).await.unwrap();
+    fixture.store.store(&held(3, NOW + 4)).await.unwrap();
+    fixture.store.store(&rejected(3, NOW + 5)).await.unwrap();
+    for again in [held(3, NOW + 6), rejected(3, NOW + 7)] {
+        assert_eq!(fixture.store.store(&again).await.unwrap(), Stored::Waits);
+    }
     let listed = heads(&*fixture.store, &LetterFilter::default()).await;
     let found: Vec<_> = listed.iter().map(|head| (head.state, head.tries())).collect();
-    assert_eq!(found, [(LetterState::Held, 2), (LetterState::Open, 2)]);
+    assert_eq!(found, [(LetterState::Held, 2), (LetterState::Open, 2), (LetterState::Open, 4)]);
+    let faults: Vec<&str> = listed[2].attempts.iter().map(|attempt| attempt.fault.as_str()).collect();
+    assert_eq!(faults, ["held", "rejected", "held", "rejected"]);
+    let state = fixture.second().state(&listed[2].id).await.unwrap();
+    assert_eq!(state, Some(LetterState::Open));
+}
+
+pub(crate) async fn what_was_closed_is_closed_for_a_change_that_only_waits(fixture: Fixture) {
+    let closed = [LetterState::Replayed, LetterState::Superseded, LetterState::Discarded];
+    for (number, state) in (1..).zip(closed) {
+        let id = rejected(number, NOW).head.id;
+        assert_eq!(fixture.store.store(&held(number, NOW)).await.unwrap(), Stored::Waits);
+        assert_eq!(fixture.store.closed(&id).await.unwrap(), None, "it waits");
+        assert!(fixture.store.close(&id, 0, &closing(state, "alice")).await.unwrap());
+        let other = fixture.second();
+        let before = other.load(&id).await.unwrap();
+        assert_eq!(other.store(&held(number, NOW + 100)).await.unwrap(), Stored::Closed(state));
+        assert_eq!(other.load(&id).await.unwrap(), before, "nothing of it was changed");
+        for store in [&fixture.store, &other] {
+            assert_eq!(store.state(&id).await.unwrap(), Some(state));
+            assert_eq!(store.closed(&id).await.unwrap(), Some(state));
+        }
+    }
+    assert_eq!(ids(&*fixture.store, &LetterFilter::default()).await, []);
+    assert_eq!(fixture.store.closed(&rejected(9, NOW).head.id).await.unwrap(), None, "there is none");
+}
+
+pub(crate) async fn what_was_discarded_is_discarded_however_often_it_fails(fixture: Fixture) {
+    let letter = rejected(1, NOW);
+    let id = &letter.head.id;
+    fixture.store.store(&letter).await.unwrap();
+    assert!(fixture.store.close(id, 0, &closing(LetterState::Discarded, "alice")).await.unwrap());
+    for at in [100, 200] {
+        let stored = fixture.second().store(&rejected(1, NOW + at)).await.unwrap();
+        assert_eq!(stored, Stored::Closed(LetterState::Discarded));
+    }
+    assert_eq!(fixture.store.state(id).await.unwrap(), Some(LetterState::Discarded));
+    assert_eq!(ids(&*fixture.store, &LetterFilter::default()).await, []);
+    let kept = fixture.store.load(id).await.unwrap();
+    assert_eq!(kept.is_some(), fixture.keeps_closed());
+    if let Some(Letter { head, record }) = kept {
+        assert_eq!((head.tries(), head.closing.unwrap().by.as_str()), (3, "alice"));
+        assert_eq!(record, letter.record);
+    }
+}
+
+pub(crate) async fn a_letter_that_was_edited_meanwhile_is_not_closed(fixture: Fixture) {
+    let letter = rejected(1, NOW);
+    let id = &letter.head.id;
+    fixture.store.store(&letter).await.unwrap();
+    let replayed = closing(LetterState::Replayed, "alice");
+    assert!(!fixture.store.close(id, 1, &replayed).await.unwrap(), "it was never edited");
+    fixture.store.release().await;
+    let other = fixture.second();
+    assert!(other.edit(id, 0, &Bytes::from("edited")).await.unwrap());
+    other.release().await;
+    assert!(!fixture.store.close(id, 0, &replayed).await.unwrap());
+    let loaded = fixture.store.load(id).await.unwrap().unwrap();
+    assert_eq!(
+        (loaded.head.state, loaded.head.edited, &loaded.record[..]),
+        (LetterState::Open, 1, &b"edited"[..])
+    );
+    assert!(fixture.store.close(id, 1, &replayed).await.unwrap());
+    assert_eq!(fixture.store.state(id).await.unwrap(), Some(LetterState::Replayed));
 }
 
 pub(crate) async fn states_are_listed_one_by_one_and_together(fixture: Fixture) {
@@ -131,7 +202,7 @@ pub(crate) async fn states_are_listed_one_by_one_and_together(fixture: Fixture) 
         }
         fixture.store.store(&letter).await.unwrap();
         if !state.waits() {
-            assert!(fixture.store.close(&letter.head.id, &closing(state, "alice")).await.unwrap());
+            assert!(fixture.store.close(&letter.head.id, 0, &closing(state, "alice")).await.unwrap());
         }
         all.push((state, letter.head.id));
     }
@@ -198,7 +269,7 @@ pub(crate) async fn an_edit_of_what_was_edited_meanwhile_or_does_not_wait_is_ref
     let loaded = fixture.store.load(id).await.unwrap().unwrap();
     assert_eq!((loaded.head.edited, &loaded.record[..]), (1, won[0].as_bytes()));
 
-    assert!(fixture.store.close(id, &closing(LetterState::Discarded, "alice")).await.unwrap());
+    assert!(fixture.store.close(id, 1, &closing(LetterState::Discarded, "alice")).await.unwrap());
     assert!(!fixture.store.edit(id, 1, &Bytes::from("2")).await.unwrap());
     assert!(!fixture.store.edit(&rejected(9, NOW).head.id, 0, &Bytes::from("2")).await.unwrap());
 }

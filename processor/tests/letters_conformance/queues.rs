@@ -43,7 +43,7 @@ async fn a_letter_that_lacks_a_part_is_named_and_whole_after_the_next_store() {
         let loaded = fixture.store.load(id).await.unwrap().unwrap();
         assert!(loaded == large(1, NOW + 1));
         // The part that was left alone goes with it.
-        assert!(fixture.store.close(id, &replayed()).await.unwrap());
+        assert!(fixture.store.close(id, 0, &replayed()).await.unwrap());
         fixture.store.release().await;
         assert_eq!(queue(&fixture).visible().await, 1);
     }
@@ -62,7 +62,7 @@ async fn the_same_attempt_twice_counts_once() {
             heads(&*fixture.store, &LetterFilter::default()).await,
             std::slice::from_ref(&letter.head)
         );
-        assert!(fixture.store.close(&letter.head.id, &replayed()).await.unwrap());
+        assert!(fixture.store.close(&letter.head.id, 0, &replayed()).await.unwrap());
         assert_eq!(fixture.second().load(&letter.head.id).await.unwrap(), None);
     }
 }
@@ -84,6 +84,28 @@ async fn an_edit_that_died_before_it_deleted_the_old_message_counts() {
     assert!(other.edit(&letter.head.id, 1, &Bytes::from("again")).await.unwrap());
     other.release().await;
     assert_eq!(queue(&fixture).visible().await, 1);
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_letter_that_was_closed_is_deleted_when_it_is_asked_for() {
+    for suffix in ["", ".fifo"] {
+        let fixture = Fixture::queue(suffix).await;
+        let letter = rejected(1, NOW);
+        let id = &letter.head.id;
+        fixture.store.store(&letter).await.unwrap();
+        let body = queue(&fixture).bodies().await.remove(0);
+        assert!(fixture.store.close(id, 0, &replayed()).await.unwrap());
+        fixture.store.release().await;
+        // As if whoever closed it had died before it was deleted.
+        queue(&fixture).send(&body).await;
+        let other = fixture.second();
+        assert_eq!(other.state(id).await.unwrap(), Some(LetterState::Replayed));
+        assert_eq!(queue(&fixture).visible().await, 1);
+        assert_eq!(other.load(id).await.unwrap(), None);
+        other.release().await;
+        assert_eq!(queue(&fixture).visible().await, 0);
+        assert_eq!(heads(&*other, &LetterFilter::default()).await, []);
+    }
 }
 
 #[tokio::test]
@@ -115,7 +137,7 @@ async fn letters_are_loaded_and_closed_while_they_are_listed() {
         let id = head.unwrap().id;
         assert_eq!(fixture.store.load(&id).await.unwrap(), Some(rejected(number, NOW + number)));
         fixture.store.prolong(&id).await.unwrap();
-        assert!(fixture.store.close(&id, &replayed()).await.unwrap());
+        assert!(fixture.store.close(&id, 0, &replayed()).await.unwrap());
         number += 1;
     }
     assert_eq!(number, 25);
@@ -135,7 +157,7 @@ async fn workers_side_by_side_each_get_every_letter_they_ask_for() {
             let letter = rejected(number, NOW + number);
             assert_eq!(store.load(&letter.head.id).await.unwrap(), Some(letter.clone()), "{number}");
             store.prolong(&letter.head.id).await.unwrap();
-            assert!(store.close(&letter.head.id, &replayed()).await.unwrap(), "{number}");
+            assert!(store.close(&letter.head.id, 0, &replayed()).await.unwrap(), "{number}");
         })
     });
     for worker in workers.collect::<Vec<_>>() {
@@ -155,7 +177,7 @@ async fn a_letter_whose_time_is_over_is_received_again() {
     while queue(&fixture).visible().await == 0 {
         tokio::task::yield_now().await;
     }
-    assert!(worker.close(&letter.head.id, &replayed()).await.unwrap());
+    assert!(worker.close(&letter.head.id, 0, &replayed()).await.unwrap());
     assert_eq!(fixture.store.load(&letter.head.id).await.unwrap(), None);
 }
 

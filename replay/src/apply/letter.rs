@@ -1,5 +1,6 @@
 //! One letter: read, run through the pipeline, closed if nothing of it is left.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use millstream_projections::SourceName;
 use super::pace::Gate;
 use super::{Applied, Done, Group, Outcome, Progress};
 use crate::desk::{Desk, Route};
+use crate::keys::OrderedKey;
 use crate::plan::{Pin, Verdict, plan_letter};
 
 /// Well below the shortest time that a queue keeps a letter out of sight.
@@ -26,6 +28,8 @@ pub(super) struct Worker<'a> {
     pub(super) gate: Gate<'a>,
     pub(super) tell: &'a (dyn Fn(Progress<'_>) + Sync),
     pub(super) applied: Mutex<Applied>,
+    /// The keys of which it was told that they still wait.
+    pub(super) still_held: Mutex<HashSet<OrderedKey>>,
 }
 
 impl Worker<'_> {
@@ -106,7 +110,7 @@ impl Worker<'_> {
         if !self.desk.may_have_forgotten(&letter.head, created_at) {
             return None;
         }
-        let plan = plan_letter(self.desk, letter, true).await;
+        let plan = plan_letter(self.desk, letter, false).await;
         if plan.effects.iter().any(|effect| effect.verdict == Verdict::TooOld) {
             return Some(Outcome::TooOld);
         }
@@ -142,15 +146,22 @@ impl Worker<'_> {
             let cause = now.as_ref().and_then(|letter| letter.head.fault()).map(|it| it.causes.join(": "));
             return Ok(Outcome::Rejected(cause.unwrap_or_default()));
         }
+        if report.closed.contains(id) {
+            return Ok(Outcome::WasClosed);
+        }
         let (state, outcome) = match (&report.letters[..], report.counts.written, report.counts.stale) {
             ([], 0, stale) if stale > 0 => (LetterState::Superseded, Outcome::Superseded),
             ([], written, _) => (LetterState::Replayed, Outcome::Replayed { written }),
             // What failed of it is safe in letters of the projections that it failed in.
             (others, ..) => (LetterState::Replayed, Outcome::Lettered(others.to_vec())),
         };
-        // Closed by another hand in between, it is done all the same.
-        self.desk.close(id, state, outcome.text()).await?;
-        Ok(outcome)
+        let closed = self.desk.close(id, letter.head.edited, state, outcome.text()).await?;
+        let waits = || async { Ok(self.desk.letters().state(id).await?.is_some_and(LetterState::waits)) };
+        match closed || !waits().await? {
+            // Closed by another hand in between, it is done all the same.
+            true => Ok(outcome),
+            false => Ok(Outcome::Edited),
+        }
     }
 
     /// Counts and tells.
@@ -161,6 +172,15 @@ impl Worker<'_> {
         self.with(|applied| applied.count(&outcome));
         let projection = projection.map(str::to_owned);
         (self.tell)(Progress::Letter(&Done { id: id.clone(), projection, outcome }));
+    }
+
+    /// Tells of a key that still waits, once.
+    pub(super) fn still_held(&self, key: &OrderedKey, what: String) {
+        let mut told = self.still_held.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(key.clone()) {
+            self.with(|applied| applied.still_held += 1);
+            self.fault(what);
+        }
     }
 
     pub(super) fn fault(&self, what: String) {

@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::TryStreamExt;
+use millstream_processor::letters::LetterFilter;
 use millstream_processor::letters::queue::{Patience, QueueLetters};
 use millstream_processor::source::failure::StreamRanges;
 use millstream_processor::wiring;
 use millstream_replay::desk::Desk;
+use millstream_replay::discard::{Discarded, discard};
 use millstream_replay::import::Importer;
 use millstream_replay::plan::Verdict;
 use millstream_test_support::emulators::Ministack;
 use serde_json::json;
 
 use crate::import::pointer;
-use crate::world::{ORDERS, World, apply_all, mended, plans};
+use crate::world::{EVENTS, ORDERS, World, apply_all, mended, mended_events, plans};
 
 /// A deployment whose letters go to a queue of ministack.
 struct Queue {
@@ -108,6 +110,36 @@ async fn a_poison_record_waits_in_the_queue_until_it_is_replayed() {
         assert!(results[0].starts_with("failed again"), "{results:?}");
         assert_eq!(results[1..], ["replayed: 1 written"]);
     }
+}
+
+#[tokio::test]
+async fn what_waits_in_the_queue_goes_out_in_order_and_what_was_discarded_does_not_come_back() {
+    let queue = Queue::start(&[]).await;
+    let world = &queue.world;
+    for n in 1..=4 {
+        let status = if n == 1 { json!({}) } else { json!({ "status": "PAID" }) };
+        let mut order = json!({ "orderId": "o1", "n": n });
+        order.as_object_mut().unwrap().extend(status.as_object().unwrap().clone());
+        world.db.put("Orders", order).await;
+    }
+    let deliver = || world.deliver_to(queue.desk(EVENTS).pipeline, EVENTS, 0);
+    deliver().await;
+    let desk = queue.desk(&mended_events());
+    let filter = LetterFilter::default();
+    let mut heads: Vec<_> = desk.letters().list(&filter).try_collect().await.unwrap();
+    heads.sort_by(|a, b| a.version.cmp(&b.version));
+    for head in &heads[..2] {
+        assert_eq!(discard(&desk, &head.id, "no").await.unwrap(), Discarded::Done);
+    }
+    desk.pipeline.letters.release().await;
+    // All of it comes again: what waits has another message, and what was discarded has none.
+    deliver().await;
+    assert_eq!(queue.messages().await, 4);
+    let applied = apply_all(&queue.desk(&mended_events())).await;
+    assert!(applied.is_clean() && applied.replayed == 2, "{applied:?}");
+    assert_eq!((world.published(), queue.messages().await), (vec![3, 4], 0));
+    deliver().await;
+    assert_eq!((world.published(), queue.messages().await), (vec![3, 4], 0));
 }
 
 #[tokio::test]

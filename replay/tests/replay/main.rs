@@ -3,11 +3,15 @@
 
 mod age;
 mod apply;
+mod bucket;
 mod crashes;
+mod held;
 mod import;
 mod letter_queue;
 mod mend;
 mod order;
 mod plan;
 mod queue;
+mod redact;
+mod unlisted;
 mod world;

@@ -192,6 +192,11 @@ impl World {
         letters
     }
 
+    /// Where the letters are files.
+    pub(crate) fn letter_files(&self) -> Option<std::path::PathBuf> {
+        self.directory.as_ref().map(|directory| directory.path().join("letters"))
+    }
+
     pub(crate) async fn trail(&self) -> Vec<AuditEntry> {
         self.store().trail().try_collect().await.unwrap()
     }

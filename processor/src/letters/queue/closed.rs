@@ -28,30 +28,53 @@ impl ClosedLetters {
         Self { client, table, reads: crate::letters::reads() }
     }
 
-    pub(super) async fn put(&self, id: &LetterId, closing: &Closing) -> Result<(), Fault> {
+    /// Closes a letter; `false` if it is closed already.
+    pub(super) async fn put(&self, id: &LetterId, closing: &Closing) -> Result<bool, Fault> {
         let expires = closing.at.saturating_add(KEEP).to_string();
-        self.client
+        let sent = self
+            .client
             .put_item()
             .table_name(&*self.table)
             .item(ID, key(id))
             .item(STATE, AttributeValue::S(closing.state.as_str().to_owned()))
             .item(EXPIRES, AttributeValue::N(expires))
+            .condition_expression("attribute_not_exists(#id)")
+            .expression_attribute_names("#id", ID)
             .send()
-            .await
-            .map_err(|error| fault(self.doing("note in", id), &error))?;
+            .await;
+        match sent {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(fault(self.doing("note in", id), &error)),
+        }
+    }
+
+    /// Lets a letter wait again.
+    pub(super) async fn remove(&self, id: &LetterId) -> Result<(), Fault> {
+        let request = self.client.delete_item().table_name(&*self.table).key(ID, key(id));
+        request.send().await.map_err(|error| fault(self.doing("remove from", id), &error))?;
         Ok(())
     }
 
-    /// How a letter was closed that is not in the queue any more; `None` if it never was.
+    /// How a letter was closed; `None` if it was not.
     pub(super) async fn state(&self, id: &LetterId) -> Result<Option<LetterState>, Fault> {
-        let read = || async {
-            let request = self.client.get_item().table_name(&*self.table).key(ID, key(id));
-            let found = request.consistent_read(true).send().await;
-            let row = found.map_err(|error| fault(self.doing("read in", id), &error))?.item;
-            let state = row.as_ref().and_then(|row| row.get(STATE)?.as_s().ok());
-            Ok(state.and_then(|state| LetterState::from_text(state)))
-        };
+        let read = || self.state_now(id);
         self.reads.run(Deadline::NONE, "read how a letter was closed", read).await
+    }
+
+    /// The same, asked once.
+    pub(super) async fn state_now(&self, id: &LetterId) -> Result<Option<LetterState>, Fault> {
+        let request = self.client.get_item().table_name(&*self.table).key(ID, key(id));
+        let found = request.consistent_read(true).send().await;
+        let row = found.map_err(|error| fault(self.doing("read in", id), &error))?.item;
+        let state = row.as_ref().and_then(|row| row.get(STATE)?.as_s().ok());
+        Ok(state.and_then(|state| LetterState::from_text(state)))
     }
 
     fn doing(&self, what: &str, id: &LetterId) -> String {

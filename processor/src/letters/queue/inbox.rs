@@ -41,14 +41,6 @@ pub(super) struct Inbox {
     working: AtomicBool,
 }
 
-/// What became of messages that were to be deleted.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Deleted {
-    pub(super) done: usize,
-    /// Others have received them meanwhile.
-    pub(super) lost: usize,
-}
-
 impl Inbox {
     pub(super) fn new(client: Client, url: Arc<str>, patience: Patience, reads: RetryPolicy) -> Self {
         Self {
@@ -177,10 +169,9 @@ impl Inbox {
         judge(doing, done.failed()).map(|lost| lost == 0)
     }
 
-    /// Deletes messages for good.
-    pub(super) async fn delete(&self, handles: &[Handle]) -> Result<Deleted, Fault> {
+    /// Deletes messages for good. Those that others have received meanwhile stay.
+    pub(super) async fn delete(&self, handles: &[Handle]) -> Result<(), Fault> {
         let doing = || format!("delete messages from queue {}", self.url);
-        let mut deleted = Deleted::default();
         for batch in handles.chunks(BATCH) {
             let entry = |(place, handle): (usize, &Handle)| {
                 DeleteMessageBatchRequestEntry::builder()
@@ -193,11 +184,9 @@ impl Inbox {
             let request = self.client.delete_message_batch().queue_url(&*self.url);
             let done = request.set_entries(Some(entries)).send().await;
             let done = done.map_err(|error| fault(doing(), &error))?;
-            let lost = judge(doing, done.failed())?;
-            deleted.lost += lost;
-            deleted.done += batch.len() - lost;
+            judge(doing, done.failed())?;
         }
-        Ok(deleted)
+        Ok(())
     }
 
     /// From now on what was received is held, until its time is over or `release`.

@@ -4,7 +4,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 
 use super::{QueueLetters, message};
 use crate::letters::file::Filed;
-use crate::letters::{Letter, LetterHead, history};
+use crate::letters::{Letter, LetterHead, LetterState, Stored, history};
 use crate::outcome::{Fault, FaultKind};
 use crate::sink::fault::fault;
 
@@ -14,14 +14,21 @@ const USUAL_SIZE: usize = 256 * 1024;
 const SPARE: usize = 1024;
 
 impl QueueLetters {
-    pub(super) async fn store_letter(&self, letter: &Letter) -> Result<(), Fault> {
+    pub(super) async fn store_letter(&self, letter: &Letter) -> Result<Stored, Fault> {
+        match self.closed.state_now(&letter.head.id).await? {
+            Some(closed) if closed == LetterState::Discarded || letter.head.state == LetterState::Held => {
+                return Ok(Stored::Closed(closed));
+            }
+            Some(_) => self.closed.remove(&letter.head.id).await?,
+            None => {}
+        }
         let attempts = letter.head.attempts.iter().map(history::bounded).collect();
         let head = LetterHead { attempts, ..letter.head.clone() };
         self.send(&Filed { letter: Letter { head, record: letter.record.clone() }, original: None }).await?;
         // If it was being worked on it is so no longer, and others see it with its new attempt.
         let worked_on = self.inbox.pile().take(&letter.head.id);
         self.inbox.give_back(&worked_on).await;
-        Ok(())
+        Ok(Stored::Waits)
     }
 
     /// Sends all messages of a letter; it is there once the last one is.

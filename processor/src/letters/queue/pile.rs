@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::message::{self, Content, Foreign, Part, PartSet};
 use crate::letters::file::Filed;
-use crate::letters::{Attempt, Letter, LetterHead, LetterId, LetterState, history};
+use crate::letters::{Attempt, Letter, LetterHead, LetterId, history};
 
 /// The most bytes of records that are kept at hand. The records of other letters are received again when they are
 /// asked for, so a list of large letters stays small.
@@ -184,11 +184,10 @@ impl Heap {
 
     /// One letter of all copies: every attempt once, the record of the latest edit, else the one stored first.
     fn merged(&self) -> Option<Merged> {
-        let first = |copied: &&Copied| {
-            // What is open was never held.
-            (copied.head.first_at(), copied.head.state != LetterState::Open)
-        };
-        let state = self.copies.values().min_by_key(first)?.head.state;
+        let first = |copied: &&Copied| copied.head.first_at();
+        let states = self.copies.values().map(|copied| copied.head.state);
+        // What has failed is never held: open comes before held.
+        let state = states.min()?;
         let edited = self.copies.values().map(|copied| copied.head.edited).max()?;
         let base = self.copies.values().filter(|copied| copied.head.edited == edited).min_by_key(first)?;
         let mut all: Vec<&Attempt> = self.copies.values().flat_map(|copied| &copied.head.attempts).collect();
@@ -236,6 +235,7 @@ impl Heap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::letters::LetterState;
     use crate::outcome::{Fault, FaultKind};
 
     const MIB: usize = 1024 * 1024;

@@ -4,15 +4,19 @@ use bytes::Bytes;
 
 use super::rows;
 use super::{MAX_ROUNDS, TableLetters, history, is_condition};
-use crate::letters::{Closing, Letter, LetterId};
+use crate::letters::{Closing, Letter, LetterId, LetterState, Stored};
 use crate::outcome::Fault;
 use crate::sink::fault::fault;
 
 impl TableLetters {
-    pub(super) async fn store_letter(&self, letter: &Letter) -> Result<(), Fault> {
+    pub(super) async fn store_letter(&self, letter: &Letter) -> Result<Stored, Fault> {
         let id = &letter.head.id;
         for _ in 0..MAX_ROUNDS {
             let found = self.standing(id).await?;
+            let stored = rows::becomes(letter.head.state, found.as_ref(), self.clock.unix_seconds());
+            if letter.head.state == LetterState::Held && stored != Stored::Waits {
+                return Ok(stored);
+            }
             let expires = letter.head.last_at().saturating_add(self.keep.as_secs());
             let expires = found.as_ref().map_or(expires, |found| found.expires.max(expires));
             let kept = match found.as_ref().and_then(|found| found.record.as_ref()) {
@@ -23,10 +27,10 @@ impl TableLetters {
                 self.keep_record(id, original, expires).await?;
             }
             let place = if kept { None } else { Some(self.put_record(id, &letter.record, expires).await?) };
-            let update = rows::store(letter, found.as_ref(), place.as_ref(), expires)
+            let update = rows::store(letter, found.as_ref(), stored, place.as_ref(), expires)
                 .map_err(|why| self.damaged(id.as_str(), &why))?;
             if self.update_head("store", id, update).await? {
-                return Ok(());
+                return Ok(stored);
             }
             // Its history is full, or it was changed meanwhile.
             self.trim(id, rows::room(letter, found.as_ref())).await?;
@@ -34,8 +38,13 @@ impl TableLetters {
         Err(self.contended("store", id))
     }
 
-    pub(super) async fn close_letter(&self, id: &LetterId, closing: &Closing) -> Result<bool, Fault> {
-        let update = rows::close(closing, self.clock.unix_seconds());
+    pub(super) async fn close_letter(
+        &self,
+        id: &LetterId,
+        seen: u32,
+        closing: &Closing,
+    ) -> Result<bool, Fault> {
+        let update = rows::close(closing, seen, self.clock.unix_seconds());
         let update = update.map_err(|why| self.damaged(id.as_str(), &why))?;
         self.update_head("close", id, update).await
     }

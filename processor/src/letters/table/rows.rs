@@ -6,7 +6,7 @@ use std::fmt::Write;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
 
-use crate::letters::{Attempt, Closing, Letter, LetterHead, LetterId, LetterState, history};
+use crate::letters::{Attempt, Closing, Letter, LetterHead, LetterId, LetterState, Stored, history};
 
 /// One row.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -141,17 +141,29 @@ pub(super) struct HeadUpdate {
     pub(super) values: Item,
 }
 
-/// The update that stores a letter over what was found, which must still be so. Without a `place` the head keeps the
-/// record it has.
+/// What becomes of a letter that is stored in a state over what was found. What has expired is not there any more.
+pub(super) fn becomes(state: LetterState, found: Option<&Standing>, now: u64) -> Stored {
+    let closed = found.filter(|found| !found.state.waits() && found.expires > now);
+    match closed.map(|closed| closed.state) {
+        Some(closed) if closed == LetterState::Discarded || state == LetterState::Held => {
+            Stored::Closed(closed)
+        }
+        Some(_) | None => Stored::Waits,
+    }
+}
+
+/// The update that stores a letter over what was found, which must still be so, and makes it what it `becomes`. Without
+/// a `place` the head keeps the record it has.
 pub(super) fn store(
     letter: &Letter,
     found: Option<&Standing>,
+    becomes: Stored,
     place: Option<&RecordPlace>,
     expires: u64,
 ) -> Result<HeadUpdate, String> {
     let mut update = HeadUpdate::default();
-    let closed = found.filter(|found| !found.state.waits());
-    let past = closed.and_then(|closed| closed.closing.clone());
+    let reopened = found.filter(|found| !found.state.waits() && becomes == Stored::Waits);
+    let past = reopened.and_then(|closed| closed.closing.clone());
     // A closing that nobody can read is nothing that a history could keep.
     let past = past.and_then(|closing| serde_dynamo::from_attribute_value::<_, Closing>(closing).ok());
     let past = past.as_ref().map(Attempt::of_closing);
@@ -172,9 +184,12 @@ pub(super) fn store(
     }
     let mut row = lasting_attributes(&letter.head)?;
     row.insert(FIRST_AT.to_owned(), number(letter.head.first_at()));
-    if closed.is_some() {
+    let fails = |found: &Standing| found.state.waits() && letter.head.state == LetterState::Open;
+    if reopened.is_some() || found.is_some_and(fails) {
         row.remove(STATE);
         update.put(STATE, AttributeValue::S(letter.head.state.as_str().to_owned()));
+    }
+    if reopened.is_some() {
         update.name(CLOSING);
         update.remove.push("#closing".to_owned());
     }
@@ -189,12 +204,13 @@ pub(super) fn store(
     Ok(update)
 }
 
-/// The update that closes a letter that waits and has not expired.
-pub(super) fn close(closing: &Closing, now: u64) -> Result<HeadUpdate, String> {
+/// The update that closes a letter that waits, was edited so often, and has not expired.
+pub(super) fn close(closing: &Closing, seen: u32, now: u64) -> Result<HeadUpdate, String> {
     let mut update = HeadUpdate::default();
     update.put(STATE, AttributeValue::S(closing.state.as_str().to_owned()));
     update.put(CLOSING, serde_dynamo::to_attribute_value(closing).map_err(|error| error.to_string())?);
     update.waits();
+    update.edited(seen);
     update.name(EXPIRES);
     update.value("now", number(now));
     update.conditions.push("#expires > :now".to_owned());
@@ -262,7 +278,6 @@ impl HeadUpdate {
     /// Only while nobody closed, opened or edited it since it was read.
     fn stands_as(&mut self, found: &Standing) {
         let record = found.record.as_ref().map(|place| AttributeValue::S(place.id.clone()));
-        let edited = (found.edited > 0).then(|| number(found.edited.into()));
         let wanted = [
             (STATE, Some(AttributeValue::S(found.state.as_str().to_owned()))),
             (CLOSING, found.closing.clone()),
@@ -278,18 +293,16 @@ impl HeadUpdate {
                 }
             }
         }
+        self.edited(found.edited);
+    }
+
+    /// Only while it was edited so often and no more.
+    fn edited(&mut self, times: u32) {
         self.name(EDITED);
-        match edited {
-            // A head from before letters could be edited has no count.
-            None => {
-                self.value("was_edited", number(0));
-                self.conditions.push("(attribute_not_exists(#edited) OR #edited = :was_edited)".to_owned());
-            }
-            Some(edited) => {
-                self.value("was_edited", edited);
-                self.conditions.push("#edited = :was_edited".to_owned());
-            }
-        }
+        self.value("was_edited", number(times.into()));
+        // A head from before letters could be edited has no count.
+        let none = if times == 0 { "attribute_not_exists(#edited) OR " } else { "" };
+        self.conditions.push(format!("({none}#edited = :was_edited)"));
     }
 
     /// Every name goes by a placeholder: several of ours are words of the expression language.
