@@ -110,6 +110,15 @@ impl Aws {
         aws_sdk_sns::Client::new(&self.config)
     }
 
+    /// An S3 client. Where an endpoint is set, the bucket goes into the path: names like `bucket.localhost` seldom resolve.
+    #[cfg(feature = "s3")]
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        let own = std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+        let path_style = own || self.config.endpoint_url().is_some();
+        let config = aws_sdk_s3::Config::from(&self.config).to_builder().force_path_style(path_style);
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
     /// An SQS client.
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         aws_sdk_sqs::Client::new(&self.config)

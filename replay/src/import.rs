@@ -15,6 +15,8 @@ use crate::desk::Desk;
 
 /// Documents from a queue.
 mod drain;
+/// Documents from an archive.
+mod sweep;
 
 /// A stream keeps its records for so long.
 const RETENTION: u64 = 24 * 60 * 60;
@@ -155,6 +157,7 @@ impl Importer<'_> {
             let fault = Fault { kind: FaultKind::Rejected, causes: failure.causes() };
             match settler.settle(source, delivery, None, fault).await {
                 Settled::Lettered(id) => imported.stored.push(id),
+                Settled::Closed(_) => imported.known += 1,
                 Settled::Unfinished(fault) => return Err(fault),
             }
         }

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::desk::{Desk, Route, ordered_key};
 use crate::keys::OrderedKey;
-use crate::show::{AttributeDifference, ShownValue};
+use crate::show::{AttributeDifference, Redaction, ShownValue};
 use crate::value::hidden;
 
 pub use file::{Pin, PlanFile, PlanFileError, PlanWriter};
@@ -64,8 +64,10 @@ impl Verdict {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::WouldWrite => "would write",
-            Self::Stale => "stale: its targets have it already",
-            Self::Superseded => "superseded: its targets have something newer",
+            Self::Stale => {
+                "stale: its targets have it already, or no row for it; apply closes it as superseded"
+            }
+            Self::Superseded => "superseded: its targets have something newer; apply closes it",
             Self::TooOld => "too old: discard it, or rebuild the projection",
             Self::NoEffect => "nothing to do under today's config",
             Self::StillRejected => "still rejected",
@@ -201,6 +203,9 @@ impl Planner<'_> {
         if let Err((verdict, cause)) = self.fill(&mut plan, letter).await {
             (plan.verdict, plan.cause) = (verdict, cause);
         }
+        if self.redact {
+            hide(&mut plan, &Redaction::of_letter(letter));
+        }
         plan
     }
 
@@ -268,6 +273,14 @@ impl Planner<'_> {
     }
 }
 
+/// Hides what texts tell of the item. Values are hidden where they are read.
+fn hide(plan: &mut LetterPlan, redaction: &Redaction) {
+    plan.cause = plan.cause.as_deref().map(|cause| redaction.message(cause));
+    for effect in &mut plan.effects {
+        effect.standing = effect.standing.as_deref().map(|version| redaction.version(version));
+    }
+}
+
 fn unfinished(fault: Fault) -> (Verdict, Option<String>) {
     (Verdict::Unfinished, Some(fault.to_string()))
 }
@@ -278,4 +291,83 @@ fn of_effects(effects: &[EffectPlan]) -> Verdict {
         .into_iter()
         .find(|verdict| any(*verdict))
         .unwrap_or(Verdict::NoEffect)
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_processor::letters::Attempt;
+    use millstream_processor::outcome::FaultKind;
+    use millstream_projections::SourceName;
+
+    use super::*;
+
+    const RECORD: &str = r#"{"eventID":"1","eventName":"INSERT","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"eu-west-1",
+"eventSourceARN":"arn:aws:dynamodb:eu-west-1:000000000000:table/Orders/stream/2025-06-15T15:06:40.001",
+"dynamodb":{"Keys":{"pk":{"S":"ORDER#1"}},"NewImage":{"pk":{"S":"ORDER#1"},"customer":{"M":{"name":{"S":"Müller"}}}},
+"SequenceNumber":"100000000000000000001","SizeBytes":100,"StreamViewType":"NEW_AND_OLD_IMAGES"}}"#;
+
+    fn letter(record: &str) -> Letter {
+        let source = SourceName::new("orders").unwrap();
+        Letter {
+            head: LetterHead {
+                id: LetterId::of(&source, None, b"1"),
+                state: LetterState::Open,
+                source: source.to_string(),
+                projection: None,
+                config: String::new(),
+                key: None,
+                digest: None,
+                version: None,
+                attempts: vec![Attempt::new(0, &Fault::new(FaultKind::Rejected, "no"))],
+                edited: 0,
+                closing: None,
+            },
+            record: record.to_owned().into(),
+        }
+    }
+
+    fn effect(standing: &str) -> EffectPlan {
+        EffectPlan {
+            projection: "a".to_owned(),
+            write: "put",
+            resource: "Rows".to_owned(),
+            key: BTreeMap::new(),
+            verdict: Verdict::Superseded,
+            note: None,
+            standing: Some(standing.to_owned()),
+            attributes: Vec::new(),
+            event: None,
+        }
+    }
+
+    #[test]
+    fn what_texts_quote_of_an_item_is_hidden_and_the_rest_can_be_read() {
+        let of_stream = format!("2025-06-15T15:06:40.001/{:040}", 7);
+        for (record, cause, expected) in [
+            (RECORD, "`name` of ORDER#1 is Müller", "`name` of <hidden> is <hidden>"),
+            // Of a record that nobody can read only quotes can be told from words.
+            ("no json", "invalid type: string \"Müller\"", "invalid type: string '…'"),
+        ] {
+            let letter = letter(record);
+            let mut plan = LetterPlan {
+                id: letter.head.id.clone(),
+                tries: 1,
+                edited: 0,
+                state: LetterState::Open,
+                source: "orders".to_owned(),
+                projection: None,
+                key: None,
+                other_config: None,
+                verdict: Verdict::StillRejected,
+                cause: Some(cause.to_owned()),
+                behind: None,
+                effects: vec![effect(&of_stream), effect("revision of Müller")],
+            };
+            hide(&mut plan, &Redaction::of_letter(&letter));
+            assert_eq!(plan.cause.as_deref(), Some(expected));
+            let standing: Vec<_> =
+                plan.effects.iter().filter_map(|effect| effect.standing.as_deref()).collect();
+            assert_eq!(standing, [of_stream.as_str(), "<hidden>"]);
+        }
+    }
 }

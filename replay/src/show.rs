@@ -13,7 +13,7 @@ use millstream_projections::{Change, Image, Item, SourceName, Value};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use self::redact::Redaction;
+pub(crate) use self::redact::Redaction;
 
 mod print;
 mod redact;

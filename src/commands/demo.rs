@@ -34,6 +34,13 @@ pub(crate) struct DemoArgs {
     /// Runs with real SNS and SQS at this endpoint, or on AWS itself with `aws`, instead of a topic inside.
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     sns_endpoint: Option<String>,
+    /// Keeps the letters in an SQS queue there, and not in a table.
+    #[arg(long, requires = "sns_endpoint")]
+    letters_queue: bool,
+    /// Gives up on the last orders, as an event source mapping does whose function fails: what is left of them is an
+    /// on-failure document in an SQS queue there. The rows are compared once more at the end.
+    #[arg(long, requires = "sns_endpoint", requires = "keep", conflicts_with = "endpoint")]
+    give_up: bool,
 }
 
 /// Runs the demo; its verdict is the exit code.
@@ -53,6 +60,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
         endpoint: args.endpoint,
         prefix: args.prefix,
         sns_endpoint: args.sns_endpoint,
+        letters_queue: args.letters_queue,
+        give_up: args.give_up,
     };
     match demo::run(&settings).await {
         Ok(true) => Ok(ExitCode::SUCCESS),

@@ -10,6 +10,8 @@ use millstream_processor::letters::LetterStore;
 use millstream_processor::outcome::Fault;
 use millstream_replay::desk::Desk;
 
+use crate::output::complain;
+
 use self::apply::ApplyArgs;
 use self::discard::DiscardArgs;
 use self::edit::EditArgs;
@@ -32,6 +34,9 @@ mod log;
 mod plan;
 mod show;
 mod wire;
+
+/// What is said where no letter was found.
+const NO_LETTERS: &str = "no letters";
 
 /// Looks into the dead letters, and replays them: what could not be written, and why.
 #[derive(Debug, Args)]
@@ -72,10 +77,12 @@ enum ReplayCommand {
 }
 
 impl ReplayCommand {
-    /// Whether it needs more than the letters: today's pipeline, and the tables it writes to.
-    fn needs_desk(&self) -> bool {
+    /// Whether it needs more than the letters: today's pipeline, and the tables it writes to. `keeps_order`: a projection
+    /// of the config keeps the order of its keys.
+    fn needs_desk(&self, keeps_order: bool) -> bool {
         match self {
-            Self::List(_) | Self::Export(_) | Self::Log(_) => false,
+            Self::List(args) => keeps_order && !args.prometheus,
+            Self::Export(_) | Self::Log(_) => false,
             Self::Show(_)
             | Self::Plan(_)
             | Self::Apply(_)
@@ -109,7 +116,7 @@ pub(crate) async fn run(args: ReplayArgs) -> ExitCode {
 }
 
 fn told(what: &str, code: u8) -> ExitCode {
-    eprintln!("error: {what}");
+    complain(&format!("error: {what}"));
     ExitCode::from(code)
 }
 
@@ -119,7 +126,7 @@ async fn execute(
     out: &mut (dyn Write + Send),
 ) -> Result<(), Failure> {
     match command {
-        ReplayCommand::List(args) => list::run(args, &*office.store, &office.known, out).await,
+        ReplayCommand::List(args) => list::run(args, office, out).await,
         ReplayCommand::Show(args) => show::run(args, office, out).await,
         ReplayCommand::Plan(args) => plan::run(args, office, out).await,
         ReplayCommand::Apply(args) => apply::run(args, office, out).await,
@@ -180,6 +187,11 @@ impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         Self::Failed(fault.causes.join(": "))
     }
+}
+
+/// Tells of something that does not end the command.
+fn warn(what: impl std::fmt::Display) {
+    complain(&format!("warning: {what}"));
 }
 
 /// Prints something as JSON, on one line or on many.

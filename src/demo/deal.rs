@@ -69,6 +69,19 @@ impl Parcel {
         Self { source: source.clone(), digest: None, wire: Wire::Queue { id, body } }
     }
 
+    /// The source it comes from.
+    pub(crate) fn source(&self) -> &SourceName {
+        &self.source
+    }
+
+    /// The record, and the stream that it stands in; a message has none.
+    pub(crate) fn record(&self) -> Option<(&Record, &str)> {
+        match &self.wire {
+            Wire::Stream(record, stream) => Some((record, stream)),
+            Wire::Queue { .. } => None,
+        }
+    }
+
     fn deliver(&self) -> Delivery {
         match &self.wire {
             Wire::Stream(record, stream) => {

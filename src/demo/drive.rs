@@ -14,6 +14,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
 use super::deal::{Dealer, Parcel, Round};
+use super::mapping;
 use super::progress::Progress;
 use super::remote::Received;
 use super::tail::Tail;
@@ -28,6 +29,8 @@ const WRITTEN_AT_ONCE: usize = 200;
 const TRIES: usize = 40;
 /// The wait before deliveries that are unfinished come again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// So many changes before the end the function of the orders fails, where a mapping is to give up.
+const GIVEN_UP: usize = 100;
 /// How long the queue may bring nothing of what was published.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Sets the chance of the deliveries apart from that of the writes.
@@ -56,6 +59,8 @@ pub(crate) struct Run<'w> {
     dealer: Dealer,
     chance: StdRng,
     tally: Tally,
+    /// The batch that a mapping gave up on.
+    given_up: Vec<Parcel>,
 }
 
 impl<'w> Run<'w> {
@@ -70,6 +75,7 @@ impl<'w> Run<'w> {
             world,
             chance,
             tally: Tally::default(),
+            given_up: Vec::new(),
         })
     }
 
@@ -86,6 +92,11 @@ impl<'w> Run<'w> {
     /// How many records the streams have brought, each once.
     pub(crate) fn records(&self) -> u64 {
         self.tails.iter().map(Tail::records).sum()
+    }
+
+    /// How many records a mapping gave up on.
+    pub(crate) fn given_up(&self) -> usize {
+        self.given_up.len()
     }
 
     /// Writes the whole workload and delivers it.
@@ -110,7 +121,7 @@ impl<'w> Run<'w> {
             let done = changes - workload.left();
             let both = (changes / 3..changes * 2 / 3).contains(&done);
             let last = workload.left() == 0;
-            self.deliver_changes(both, progress).await?;
+            self.deliver_changes(both, workload.left(), progress).await?;
             self.deliver_messages(both, last, progress).await?;
             if last {
                 return Ok(());
@@ -179,14 +190,33 @@ impl<'w> Run<'w> {
         Ok(())
     }
 
-    async fn deliver_changes(&mut self, both: bool, progress: &Progress) -> Result<(), DemoError> {
+    async fn deliver_changes(
+        &mut self,
+        both: bool,
+        left: usize,
+        progress: &Progress,
+    ) -> Result<(), DemoError> {
         let mut sources = Vec::new();
         for tail in &mut self.tails {
             sources.push(tail.catch_up().await?);
         }
+        self.give_up(&mut sources, left).await?;
         for round in self.dealer.deal_changes(sources) {
             self.deliver(round, both).await?;
             progress.show(&self.tally);
+        }
+        Ok(())
+    }
+
+    /// Near the end the function of the orders fails, if it was told to: a mapping gives up on all that comes from then on.
+    async fn give_up(&mut self, sources: &mut [Vec<Parcel>], left: usize) -> Result<(), DemoError> {
+        let Some(queue) = &self.world.queues.failures else { return Ok(()) };
+        if left < GIVEN_UP {
+            self.given_up.extend(mapping::orders(sources));
+        }
+        if left == 0 {
+            let streams = self.world.connection.pipeline.streams();
+            mapping::give_up(&streams, &self.world.queues.sqs, queue, &self.given_up).await?;
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::connection::REGION;
 use super::drive::{Followed, Run};
-use super::world::World;
-use super::{DemoError, Settings, told_to_stop};
+use super::world::{Topic, World};
+use super::{AWS, DemoError, Settings, told_to_stop};
 use crate::output::{complain, print};
 
 /// How often the streams are asked for something new.
@@ -13,15 +13,8 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 /// Follows the streams until told to stop, which is a good end.
 pub(crate) async fn stay(run: &mut Run<'_>, settings: &Settings) -> Result<(), DemoError> {
-    // With --json standard output holds one object and nothing else.
-    let tell = |text: &str| {
-        if settings.json {
-            complain(text);
-            return Ok(());
-        }
-        print(&format!("{text}\n"))
-    };
-    tell(&invitation(run.world()))?;
+    let tell = |text: &str| tell(settings, text);
+    tell(&invitation(run.world(), settings))?;
     let follow = async {
         loop {
             for followed in run.follow().await? {
@@ -34,6 +27,15 @@ pub(crate) async fn stay(run: &mut Run<'_>, settings: &Settings) -> Result<(), D
         failed = follow => failed,
         () = told_to_stop() => Ok(tell("stopped")?),
     }
+}
+
+/// Tells people something. With --json standard output holds one object and nothing else.
+pub(crate) fn tell(settings: &Settings, text: &str) -> Result<(), DemoError> {
+    if settings.json {
+        complain(text);
+        return Ok(());
+    }
+    Ok(print(&format!("{text}\n"))?)
 }
 
 /// One batch in one line.
@@ -54,19 +56,42 @@ fn line(followed: &Followed) -> String {
     line
 }
 
-/// Where things are, and what to try.
-fn invitation(world: &World) -> String {
+/// What another terminal has to know, so that nothing of a real account is used by mistake.
+fn environment(world: &World, settings: &Settings) -> String {
     let prefix = &world.prefix;
-    let environment = match &world.connection.url {
-        Some(url) if world.connection.inside => format!(
-            "  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={REGION}\n  \
-             export AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo PREFIX={prefix}\n"
-        ),
-        Some(url) => format!("  export AWS_ENDPOINT_URL={url} PREFIX={prefix}\n"),
-        None => format!("  export PREFIX={prefix}\n"),
+    let made_up = "export AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo";
+    let remote = settings.sns_endpoint.as_deref();
+    let mut lines = match (&world.connection.url, remote) {
+        (Some(url), None) if world.connection.inside => vec![
+            format!("export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={REGION}"),
+            format!("{made_up} PREFIX={prefix}"),
+        ],
+        (Some(url), Some(AWS)) if world.connection.inside => vec![format!(
+            "export AWS_ENDPOINT_URL_DYNAMODB={url} AWS_ENDPOINT_URL_DYNAMODB_STREAMS={url} PREFIX={prefix}"
+        )],
+        (Some(url), Some(other)) if world.connection.inside => vec![
+            format!("export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={REGION}"),
+            format!("export AWS_ENDPOINT_URL_SNS={other} AWS_ENDPOINT_URL_SQS={other}"),
+            format!("{made_up} PREFIX={prefix}"),
+        ],
+        (Some(url), _) => vec![format!("export AWS_ENDPOINT_URL={url} PREFIX={prefix}")],
+        (None, _) => vec![format!("export PREFIX={prefix}")],
     };
+    if let Topic::Remote(remote) = &world.topic {
+        let (topic, queue) = (&remote.topic, &remote.queue);
+        lines.push(format!("export COMPANY_CHANGED_TOPIC={topic}"));
+        lines.push(format!("export COMPANY_EVENTS_QUEUE={queue}"));
+    }
+    lines.extend(world.queues.letters.as_ref().map(|url| format!("export LETTERS_QUEUE={url}")));
+    lines.extend(world.queues.failures.as_ref().map(|url| format!("export FAILURES_QUEUE={url}")));
+    lines.iter().map(|line| format!("  {line}\n")).collect()
+}
+
+/// Where things are, and what to try.
+fn invitation(world: &World, settings: &Settings) -> String {
+    let (prefix, environment) = (&world.prefix, environment(world, settings));
     let endpoint = world.connection.url.as_deref().unwrap_or("AWS");
-    let (ledger, letters) = (world.config.state.ledger_table(), world.config.state.letters_table());
+    let own = world.own_tables().join(", ");
     format!(
         r#"
 Still up at {endpoint}
@@ -75,7 +100,7 @@ Change a source table and watch the others follow. Ctrl-C ends it.
   sources    {prefix}CompanyProfile, {prefix}Orders
   copies     {prefix}CompanyStatistics, {prefix}CompanyBilling
   replicas   {prefix}AccountingOrders, {prefix}InventoryOrders, {prefix}ShippingOrders
-  our own    {ledger}, {letters}
+  our own    {own}
 
 In another terminal:
 {environment}

@@ -20,6 +20,8 @@ pub(crate) struct Summary {
     pub(crate) records: u64,
     /// Letters that lie in their store.
     pub(crate) letters: usize,
+    /// Records that a mapping gave up on.
+    pub(crate) given_up: usize,
     pub(crate) comparison: Comparison,
     pub(crate) elapsed: Duration,
 }
@@ -76,6 +78,19 @@ impl Summary {
     /// Whether every row was right, and every poison record is a letter.
     pub(crate) fn is_right(&self) -> bool {
         self.comparison.differences.is_empty() && self.letters == self.poison
+    }
+
+    /// Whether every row was right.
+    pub(crate) fn has_no_difference(&self) -> bool {
+        self.comparison.differences.is_empty()
+    }
+
+    /// What the comparison at the very end came to.
+    pub(crate) fn once_more(&self) -> String {
+        match self.comparison.differences.len() {
+            0 => "Compared once more: every row of the five tables is what the source tables say.".to_owned(),
+            some => format!("Compared once more: {} left.", count(some, "difference")),
+        }
     }
 
     /// One object on one line.
@@ -138,6 +153,14 @@ impl Summary {
     fn verdict(&self) -> String {
         let mut verdict = String::new();
         let differences = &self.comparison.differences;
+        if self.given_up > 0 {
+            return format!(
+                "The event source mapping gave up on {}, as it was told to: {}. Its document is in the queue.\n\
+                 Replay what it points at, and end the demo: it compares once more.\n",
+                count(self.given_up, "change"),
+                count(differences.len(), "difference")
+            );
+        }
         for difference in differences.iter().take(SHOWN) {
             verdict.push_str(&line(difference));
         }

@@ -1,9 +1,12 @@
 //! Everything the demo stands on: a DynamoDB with the services' tables, a topic, and the shipped config wired to both.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use millstream_processor::clock::SystemClock;
+use millstream_processor::letters::LetterStore;
+use millstream_processor::letters::queue::{Patience, QueueLetters};
 use millstream_processor::pipeline::Pipeline;
 use millstream_processor::projections::SourceName;
 use millstream_processor::projections::config::{Config, SourceKind};
@@ -11,6 +14,7 @@ use millstream_processor::sink::TopicSink;
 use millstream_processor::{setup, wiring};
 
 use super::connection::{Connection, REGION, configuration};
+use super::queues::Queues;
 use super::remote::RemoteTopic;
 use super::tables::{self, LAYOUTS};
 use super::topic::LocalTopic;
@@ -18,6 +22,10 @@ use super::{AWS, DemoError, Settings};
 
 /// The config that the demo runs. It ships with the program, so that the demo runs anywhere.
 const CONFIG: &str = include_str!("../../demo/millstream.toml");
+/// The line of it that keeps letters in a table, and the one that keeps them in a queue.
+const TABLE: &str = r#"store = "table""#;
+/// See [`TABLE`].
+const QUEUE: &str = r#"store = { queue = "${LETTERS_QUEUE}" }"#;
 /// What messages about it call it.
 const CONFIG_NAME: &str = "demo/millstream.toml";
 
@@ -31,6 +39,8 @@ pub(crate) struct World {
     pub(crate) services: Client,
     /// The topic between the services.
     pub(crate) topic: Topic,
+    /// Queues for what failed.
+    pub(crate) queues: Queues,
     /// The config.
     pub(crate) config: Config,
     /// The tables that were made, to be removed again.
@@ -55,26 +65,33 @@ impl World {
             (None, false) => format!("millstream-demo-{}-", settings.seed),
         };
         // Checked before anything is made.
-        parse(&prefix, None)?;
-        let topic = match &settings.sns_endpoint {
-            None => Topic::Local(Arc::default()),
+        parse(&prefix, None, None)?;
+        // Making a topic that is there already is no error to SNS, so only a name of its own is safe to remove.
+        let own = format!("{prefix}company-changed-{:08x}", rand::random::<u32>()).replace('.', "-");
+        let (topic, queues) = match &settings.sns_endpoint {
+            None => (Topic::Local(Arc::default()), Queues::none(&connection.services)),
             Some(url) => {
                 let url = Some(url.as_str()).filter(|url| *url != AWS);
-                // Making a topic that is there already is no error to SNS, so only a name of its own is safe to remove.
-                let own = format!("{prefix}company-changed-{:08x}", rand::random::<u32>());
-                let name = own.replace('.', "-");
-                Topic::Remote(Box::new(RemoteTopic::create(&configuration(url, false).await, &name).await?))
+                let remote = configuration(url, false).await;
+                let topic = RemoteTopic::create(&remote, &own).await?;
+                match Queues::create(settings, &remote, &own).await {
+                    Ok(queues) => (Topic::Remote(Box::new(topic)), queues),
+                    Err(error) => {
+                        topic.remove().await?;
+                        return Err(error);
+                    }
+                }
             }
         };
-        let config = parse(&prefix, Some(&topic))?;
+        let config = parse(&prefix, Some(&topic), queues.letters.as_deref())?;
         let services = Client::new(&connection.services);
-        Ok(Self { connection, prefix, services, topic, config, made: Vec::new() })
+        Ok(Self { connection, prefix, services, topic, queues, config, made: Vec::new() })
     }
 
     /// Makes the services' tables and Millstream's own.
     pub(crate) async fn build(&mut self) -> Result<(), DemoError> {
         let services = LAYOUTS.iter().map(|layout| format!("{}{}", self.prefix, layout.name));
-        let own = [self.config.state.ledger_table(), self.config.state.letters_table()];
+        let own = self.own_tables();
         let all: Vec<String> = services.chain(own).collect();
         for table in &all {
             if tables::describe(&self.services, table).await?.is_some() {
@@ -98,7 +115,30 @@ impl World {
     pub(crate) fn pipeline(&self) -> Pipeline {
         let mut pipeline = wiring::pipeline(&self.config, &self.connection.pipeline, Arc::new(SystemClock));
         pipeline.topics = self.topic.sink();
+        pipeline.letters = self.letters();
         pipeline
+    }
+
+    /// Millstream's own tables.
+    pub(crate) fn own_tables(&self) -> Vec<String> {
+        let state = &self.config.state;
+        let letters = self.queues.letters.is_none().then(|| state.letters_table());
+        std::iter::once(state.ledger_table()).chain(letters).collect()
+    }
+
+    /// The letters, where the config keeps them. The queue is not where the tables are.
+    pub(crate) fn letters(&self) -> Arc<dyn LetterStore> {
+        let aws = &self.connection.pipeline;
+        match &self.queues.letters {
+            None => wiring::letters(&self.config, aws, Arc::new(SystemClock)),
+            Some(url) => Arc::new(QueueLetters::new(
+                self.queues.sqs.clone(),
+                url.as_str().into(),
+                Patience::default(),
+                aws.dynamodb(),
+                self.config.state.ledger_table().into(),
+            )),
+        }
     }
 
     /// The sources that are tables: their names, and their tables' names.
@@ -134,6 +174,7 @@ impl World {
         }
         if let Topic::Remote(topic) = &self.topic {
             result = result.and(topic.remove().await);
+            result = result.and(self.queues.remove().await);
         }
         result
     }
@@ -157,7 +198,7 @@ impl Topic {
 }
 
 /// The shipped config with the demo's names in it.
-fn parse(prefix: &str, topic: Option<&Topic>) -> Result<Config, DemoError> {
+fn parse(prefix: &str, topic: Option<&Topic>, letters: Option<&str>) -> Result<Config, DemoError> {
     let (arn, queue) = match topic {
         Some(Topic::Remote(topic)) => (topic.topic.clone(), topic.queue.clone()),
         Some(Topic::Local(_)) | None => (
@@ -169,7 +210,12 @@ fn parse(prefix: &str, topic: Option<&Topic>) -> Result<Config, DemoError> {
         "PREFIX" => Some(prefix.to_owned()),
         "COMPANY_CHANGED_TOPIC" => Some(arn.clone()),
         "COMPANY_EVENTS_QUEUE" => Some(queue.clone()),
+        "LETTERS_QUEUE" => letters.map(str::to_owned),
         _ => None,
     };
-    Config::parse(CONFIG_NAME, CONFIG, &environment).map_err(|errors| DemoError::new(errors.to_string()))
+    let text = match letters {
+        None => CONFIG.into(),
+        Some(_) => Cow::from(CONFIG.replace(TABLE, QUEUE)),
+    };
+    Config::parse(CONFIG_NAME, &text, &environment).map_err(|errors| DemoError::new(errors.to_string()))
 }

@@ -71,7 +71,7 @@ fn kind_of_status(status: u16) -> FaultKind {
     }
 }
 
-/// The table of error codes of DynamoDB, its streams, SNS and SQS.
+/// The table of error codes of DynamoDB, its streams, SNS, SQS and S3.
 pub fn kind_of_code(code: &str) -> FaultKind {
     match code {
         "ProvisionedThroughputExceededException"
@@ -85,6 +85,7 @@ pub fn kind_of_code(code: &str) -> FaultKind {
         | "RequestThrottled"
         | "LimitExceededException"
         | "TooManyRequestsException"
+        | "SlowDown"
         | "KMSThrottlingException"
         | "KMSThrottling"
         | "KmsThrottled" => FaultKind::Throttled,

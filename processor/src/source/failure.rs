@@ -7,11 +7,19 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+/// Documents that are kept for good.
+pub mod archive;
+/// Documents from a bucket of S3.
+#[cfg(feature = "s3")]
+pub mod bucket;
 /// Documents from an SQS queue.
 pub mod queue;
 /// The records that a pointer points at.
 pub mod range;
 
+pub use archive::Archive;
+#[cfg(feature = "s3")]
+pub use bucket::FailureBucket;
 pub use queue::FailureQueue;
 pub use range::{Found, RangeReader, StreamRanges};
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+/// As good as never, and within what every clock can hold.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// A hand on the brake. Clones are one brake.
 #[derive(Debug, Clone)]
 pub struct Brake(Arc<watch::Sender<bool>>);
@@ -122,7 +125,8 @@ impl<'a> Gate<'a> {
         state.started += 1;
         let now = Instant::now();
         let at = state.next.map_or(now, |next| next.max(now));
-        state.next = self.pace.interval.map(|interval| at + interval);
+        // A time that the clock cannot hold never comes.
+        state.next = self.pace.interval.map(|interval| at.checked_add(interval).unwrap_or(at + NEVER));
         Some(at)
     }
 
@@ -156,6 +160,15 @@ mod tests {
             assert!(gate.admit().await);
             assert_eq!(start.elapsed(), Duration::from_millis(expected));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_that_no_clock_holds_never_comes() {
+        let brake = Brake::default();
+        let gate = Gate::new(Pace { interval: Some(Duration::MAX), ..Pace::default() }, &brake);
+        assert!(gate.admit().await);
+        let day = Duration::from_secs(24 * 60 * 60);
+        assert!(tokio::time::timeout(day, gate.admit()).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use millstream_processor::letters::{LetterFilter, LetterHead, LetterId};
 use millstream_processor::outcome::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
 
-use super::{LetterPlan, Totals};
+use super::{AT_ONCE, LetterPlan, Totals};
 use crate::desk::Desk;
 
 /// The form of the file.
@@ -101,6 +101,11 @@ impl PlanFile {
         }
     }
 
+    /// How many of its letters still wait; an error where it cannot be applied.
+    pub async fn waiting(&self, desk: &Desk) -> Result<u64, PlanFileError> {
+        Ok(self.clone().still_waiting(desk).await?.len() as u64)
+    }
+
     /// Compares with what is now, and gives the letters that still wait. One that was closed since is done: that is
     /// how an apply that was stopped goes on.
     pub(crate) async fn still_waiting(self, desk: &Desk) -> Result<Vec<(LetterHead, Pin)>, PlanFileError> {
@@ -122,6 +127,23 @@ impl PlanFile {
             changed.extend(pin.difference(&head));
             waiting.push((head, pin));
         }
+        // A list lags behind, and of a queue others may hold a part: what it lacks may wait all the same.
+        let mut unlisted: Vec<Pin> = pins.into_values().collect();
+        unlisted.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
+        let mut unlisted = stream::iter(unlisted).map(|pin| look_up(desk, pin)).buffered(AT_ONCE);
+        while let Some(looked_up) = unlisted.next().await {
+            match looked_up.map_err(PlanFileError::Store)? {
+                LookedUp::Closed => {}
+                LookedUp::Waits(head, pin) => {
+                    changed.extend(pin.difference(&head));
+                    waiting.push((*head, pin));
+                }
+                LookedUp::Gone(pin) => changed.push(format!(
+                    "{} cannot be found: someone else is working on it, or it has expired",
+                    pin.id
+                )),
+            }
+        }
         if changed.is_empty() {
             return Ok(waiting);
         }
@@ -129,6 +151,30 @@ impl PlanFile {
         changed.truncate(NAMED);
         changed.extend((more > 0).then(|| format!("and {more} more")));
         Err(PlanFileError::Letters(changed))
+    }
+}
+
+/// What became of a letter that a list lacks.
+enum LookedUp {
+    /// It is done.
+    Closed,
+    /// It waits.
+    Waits(Box<LetterHead>, Pin),
+    /// Nobody knows it, and nobody says that it is done.
+    Gone(Pin),
+}
+
+/// Asks for one letter by its name, which unlike a list never lags behind.
+async fn look_up(desk: &Desk, pin: Pin) -> Result<LookedUp, Fault> {
+    let letters = desk.letters();
+    match letters.state(&pin.id).await? {
+        Some(state) if !state.waits() => Ok(LookedUp::Closed),
+        None => Ok(LookedUp::Gone(pin)),
+        Some(_) => match letters.load(&pin.id).await? {
+            Some(letter) if letter.head.state.waits() => Ok(LookedUp::Waits(Box::new(letter.head), pin)),
+            Some(_) => Ok(LookedUp::Closed),
+            None => Ok(LookedUp::Gone(pin)),
+        },
     }
 }
 

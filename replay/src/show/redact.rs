@@ -1,8 +1,9 @@
 //! Hides what items hold, so that a letter can go into a ticket.
 
-use super::{Decoded, ShownValue};
+use super::{Decoded, ShownValue, decode};
 use crate::message::normalised;
 use crate::value;
+use millstream_processor::letters::Letter;
 use millstream_projections::Value;
 
 /// What stands for a hidden text inside a message.
@@ -15,7 +16,7 @@ const BEGINNING: usize = 64;
 const SEQUENCE_DIGITS: usize = 40;
 
 /// What is to be hidden.
-pub(super) enum Redaction {
+pub(crate) enum Redaction {
     /// Nothing.
     Nothing,
     /// All values, and these texts inside messages: longest first.
@@ -26,6 +27,11 @@ impl Redaction {
     /// Everything is shown.
     pub(super) fn none() -> Self {
         Self::Nothing
+    }
+
+    /// What a letter's record holds is hidden.
+    pub(crate) fn of_letter(letter: &Letter) -> Self {
+        decode(letter).map_or_else(|_| Self::blind(), |decoded| Self::of(&decoded))
     }
 
     /// The values of a change are hidden.
@@ -47,7 +53,7 @@ impl Redaction {
     }
 
     /// A value, or what kind of value it is.
-    pub(super) fn value(&self, value: &Value) -> ShownValue {
+    pub(crate) fn value(&self, value: &Value) -> ShownValue {
         match self {
             Self::Nothing => ShownValue::Value(value.clone()),
             Self::Values(_) => ShownValue::Hidden(value::hidden(value)),
@@ -55,7 +61,7 @@ impl Redaction {
     }
 
     /// A message without what it quotes of the item.
-    pub(super) fn message(&self, message: &str) -> String {
+    pub(crate) fn message(&self, message: &str) -> String {
         let Self::Values(secrets) = self else { return message.to_owned() };
         let mut message = message.to_owned();
         for secret in secrets {
@@ -73,7 +79,7 @@ impl Redaction {
     }
 
     /// A version of a stream tells nothing; one that the item declares is a value of the item.
-    pub(super) fn version(&self, version: &str) -> String {
+    pub(crate) fn version(&self, version: &str) -> String {
         let of_stream = version.rsplit_once('/').is_some_and(|(_, sequence)| {
             sequence.len() == SEQUENCE_DIGITS && sequence.bytes().all(|b| b.is_ascii_digit())
         });

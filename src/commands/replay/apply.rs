@@ -1,6 +1,7 @@
 //! `millstream replay apply`: replays letters.
 
 use std::io::{IsTerminal, Write};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,12 +9,19 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use millstream_processor::letters::LetterHead;
+use millstream_processor::outcome::Fault;
 use millstream_replay::apply::{Applied, Brake, Done, Pace, Progress, Selection, Stopped, apply};
+use millstream_replay::desk::Desk;
 use millstream_replay::plan::{PlanFile, PlanFileError};
 use serde_json::json;
 
 use super::filter::FilterArgs;
-use super::{Failure, Office, ask, count, print_json};
+use super::{Failure, Office, ask, count, print_json, warn};
+use crate::output;
+
+/// What is said where everything that was asked for is done already, or nothing of it is there.
+const NOTHING_WAITS: &str = "nothing to replay: no letter of this selection waits";
 
 #[derive(Debug, Args)]
 pub(super) struct ApplyArgs {
@@ -22,8 +30,8 @@ pub(super) struct ApplyArgs {
     plan: Option<PathBuf>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// At most so many letters in a time: 20/s, 100/m
-    #[arg(long, value_name = "N/s", value_parser = interval)]
+    /// At most so many letters in a time, from 1/h to 100000/s: 20/s, 100/m
+    #[arg(long, value_name = "N/s", allow_hyphen_values = true, value_parser = interval)]
     rate: Option<Duration>,
     /// At most so many letters
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -42,6 +50,10 @@ pub(super) struct ApplyArgs {
     json: bool,
 }
 
+/// The rates that make sense, in letters a second: a slower one than one an hour ends with nobody there any more, and no
+/// store is as fast as the other end.
+const RATES: RangeInclusive<f64> = 1.0 / 3_600.0..=100_000.0;
+
 /// The time between two letters of a rate like `20/s`.
 fn interval(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
@@ -51,11 +63,12 @@ fn interval(text: &str) -> Result<Duration, String> {
         "h" => 3_600.0,
         _ => return Err("write 20/s, 100/m or 500/h".to_owned()),
     };
-    match number.parse::<f64>() {
-        Ok(number) if number > 0.0 && number.is_finite() => {
-            Duration::try_from_secs_f64(unit / number).map_err(|error| error.to_string())
+    match number.parse::<f64>().map(|number| number / unit) {
+        Ok(rate) if RATES.contains(&rate) => {
+            Duration::try_from_secs_f64(1.0 / rate).map_err(|error| error.to_string())
         }
-        _ => Err("write a number above 0, as in 20/s".to_owned()),
+        Ok(_) => Err("rates go from 1/h to 100000/s".to_owned()),
+        Err(_) => Err("write a number, from 1/h to 100000/s, as in 20/s".to_owned()),
     }
 }
 
@@ -72,19 +85,16 @@ pub(super) async fn run(
         stop_after: args.stop_after,
         concurrency: args.concurrency.into(),
     };
-    let letters = match &selection {
-        Selection::Plan(plan) => plan.letters.len() as u64,
-        Selection::Filter(filter) => {
-            let heads = desk.letters().list(filter);
-            heads.filter(|head| std::future::ready(head.is_ok())).count().await as u64
+    let is_plan = matches!(selection, Selection::Plan(_));
+    // A plan is compared with its letters in any case; where nobody is asked, once is enough.
+    if !(is_plan && args.yes) {
+        let letters = waiting(desk, &selection).await?;
+        if letters == 0 && !is_plan {
+            args.filter.nothing(&office.known, NOTHING_WAITS)?;
         }
-    };
-    let is_filtered = matches!(selection, Selection::Filter(_));
-    if letters == 0 && is_filtered {
-        args.filter.nothing(&office.known)?;
-    }
-    if letters > 0 && !confirmed(args, letters)? {
-        return Err(Failure::Failed("nothing was done".to_owned()));
+        if letters > 0 && !confirmed(args, letters)? {
+            return Err(Failure::Failed("nothing was done".to_owned()));
+        }
     }
     let brake = Brake::default();
     let listener = tokio::spawn(stop_on_ctrl_c(brake.clone()));
@@ -94,10 +104,24 @@ pub(super) async fn run(
     listener.abort();
     let telling = telling.into_inner().unwrap_or_else(PoisonError::into_inner);
     telling.bar.finish_and_clear();
-    if let Some(failure) = telling.failure {
-        return Err(failure);
+    let applied = applied.map_err(refused)?;
+    applied.faults.iter().for_each(warn);
+    // Whether anyone reads it or not: what was done is done, and what is left is left.
+    let printed = telling.failure.map_or(Ok(()), Err).and_then(|()| summary(args, &applied, telling.out));
+    verdict(&applied)?;
+    printed
+}
+
+/// How many letters there are to be replayed.
+async fn waiting(desk: &Desk, selection: &Selection) -> Result<u64, Failure> {
+    match selection {
+        Selection::Plan(plan) => plan.waiting(desk).await.map_err(refused),
+        Selection::Filter(filter) => {
+            let waits = |head: &Result<LetterHead, Fault>| head.as_ref().is_ok_and(|head| head.state.waits());
+            let heads = desk.letters().list(filter);
+            Ok(heads.filter(|head| std::future::ready(waits(head))).count().await as u64)
+        }
     }
-    ended(args, &applied.map_err(refused)?, telling.out)
 }
 
 fn select(args: &ApplyArgs, office: &Office) -> Result<Selection, Failure> {
@@ -137,7 +161,7 @@ fn confirmed(args: &ApplyArgs, letters: u64) -> Result<bool, Failure> {
 /// The first Ctrl-C lets what is under way end, the second one does not wait for it.
 async fn stop_on_ctrl_c(brake: Brake) {
     if tokio::signal::ctrl_c().await.is_ok() {
-        eprintln!("stopping: what is under way ends, nothing new starts; Ctrl-C again does not wait");
+        output::complain("stopping: what is under way ends, nothing new starts; Ctrl-C again does not wait");
         brake.pull();
         if tokio::signal::ctrl_c().await.is_ok() {
             std::process::exit(130);
@@ -174,7 +198,7 @@ impl Telling<'_> {
             Progress::Letter(done) => {
                 self.bar.inc(1);
                 if self.json {
-                    let told = print_json(done, false, self.out);
+                    let told = print_json(done, false, self.out).and_then(|()| Ok(self.out.flush()?));
                     self.failure = self.failure.take().or(told.err());
                 } else if !done.outcome.is_done() {
                     self.bar.suspend(|| complain(done));
@@ -185,13 +209,11 @@ impl Telling<'_> {
 }
 
 fn complain(done: &Done) {
-    eprintln!("{}  {}: {}", done.id, done.projection.as_deref().unwrap_or("-"), done.outcome.text());
+    let projection = done.projection.as_deref().unwrap_or("-");
+    output::complain(&format!("{}  {projection}: {}", done.id, done.outcome.text()));
 }
 
-fn ended(args: &ApplyArgs, applied: &Applied, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
-    for fault in &applied.faults {
-        eprintln!("warning: {fault}");
-    }
+fn summary(args: &ApplyArgs, applied: &Applied, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
     let why = match applied.stopped {
         None => None,
         Some(Stopped::Brake) => Some("stopped; the same command goes on".to_owned()),
@@ -218,6 +240,17 @@ fn ended(args: &ApplyArgs, applied: &Applied, out: &mut (dyn Write + Send)) -> R
             count(applied.chosen, "letter"),
             why.map_or_else(String::new, |why| format!("; {why}"))
         )?;
+    }
+    Ok(())
+}
+
+/// Whether it ended as it was asked to. A limit is asked for; to be stopped by hand is not, and a script has to know.
+fn verdict(applied: &Applied) -> Result<(), Failure> {
+    if applied.stopped == Some(Stopped::Brake) {
+        let Applied { replayed, superseded, was_closed, failed, behind, .. } = applied;
+        let taken_up = replayed + superseded + was_closed + failed + behind;
+        let left = count(applied.chosen.saturating_sub(taken_up), "letter");
+        return Err(Failure::Failed(format!("stopped before the end: {left} left")));
     }
     match applied.is_clean() {
         true => Ok(()),

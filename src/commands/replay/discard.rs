@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 use millstream_replay::discard::{Discarded, discard};
 
-use super::{Failure, Office, show};
+use super::{Failure, Office, show, warn};
 
 #[derive(Debug, Args)]
 pub(super) struct DiscardArgs {
@@ -37,11 +37,11 @@ pub(super) async fn run(
             Discarded::Done => writeln!(out, "{id} discarded")?,
             Discarded::WasClosed(state) => {
                 closed_before += 1;
-                eprintln!("warning: {id} does not wait: it is {}", state.as_str());
+                warn(format_args!("{id} does not wait: it is {}", state.as_str()));
             }
             Discarded::Unknown => {
                 closed_before += 1;
-                eprintln!("warning: {id} is gone");
+                warn(format_args!("{id} is gone"));
             }
         }
     }

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use millstream_replay::export::Exported;
 
 use super::filter::FilterArgs;
-use super::{Failure, Office, count, print_json};
+use super::{Failure, NO_LETTERS, Office, count, print_json, warn};
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
@@ -36,12 +36,12 @@ pub(super) async fn run(
             Ok(None) => {}
             Err(fault) => {
                 unreadable += 1;
-                eprintln!("warning: {}", fault.causes.join(": "));
+                warn(fault.causes.join(": "));
             }
         }
     }
     match (unreadable, letters) {
-        (0, 0) => args.filter.nothing(&office.known),
+        (0, 0) => args.filter.nothing(&office.known, NO_LETTERS),
         (0, _) => Ok(()),
         (unreadable, _) => Err(Failure::Failed(format!(
             "the export is not complete: {} could not be read, see above",

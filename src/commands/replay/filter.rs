@@ -9,6 +9,7 @@ use millstream_projections::item::Item;
 use millstream_projections::{KeyDigest, ProjectionName, SourceName, Value};
 
 use super::{Failure, Known, quoted};
+use crate::output::complain;
 
 mod moment;
 
@@ -100,8 +101,9 @@ impl FilterArgs {
         })
     }
 
-    /// Letters stay when their projection or source goes, so only a name that is in neither place is a mistake.
-    pub(super) fn nothing(&self, known: &Known) -> Result<(), Failure> {
+    /// Says that nothing was found, unless the filter is to blame. Letters stay when their projection or source goes, so
+    /// only a name that is in neither place is a mistake.
+    pub(super) fn nothing(&self, known: &Known, said: &str) -> Result<(), Failure> {
         for (what, name, names) in
             [("projection", &self.projection, &known.projections), ("source", &self.source, &known.sources)]
         {
@@ -109,7 +111,7 @@ impl FilterArgs {
                 return Err(unknown(what, name, names));
             }
         }
-        eprintln!("no letters");
+        complain(said);
         Ok(())
     }
 }

@@ -5,23 +5,43 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use millstream_processor::source::failure::{FailureQueue, StreamRanges};
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use millstream_processor::outcome::Fault;
+use millstream_processor::source::failure::bucket::{NoPrefix, Prefix};
+use millstream_processor::source::failure::{FailureBucket, FailureQueue, StreamRanges};
 use millstream_replay::import::{ImportError, Imported, Importer};
 use serde_json::json;
 
-use super::{Failure, Office, count, print_json};
+use super::{Failure, Office, count, print_json, warn};
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// Files with one document, or one a line; a folder stands for the files in it
-    #[arg(required_unless_present = "queue", value_name = "FILE")]
-    files: Vec<PathBuf>,
+    /// Files with one document, or one a line; a folder stands for the files in it; s3://BUCKET/PREFIX for the objects
+    /// whose keys start so, which stay there
+    #[arg(required_unless_present = "queue", value_name = "FILE", value_parser = place_parser())]
+    places: Vec<Place>,
     /// The queue of an on-failure destination, by its URL; a message is deleted when its letters are safe
-    #[arg(long, value_name = "URL", conflicts_with = "files")]
+    #[arg(long, value_name = "URL", conflicts_with = "places")]
     queue: Option<String>,
     /// One JSON object a document
     #[arg(long)]
     json: bool,
+}
+
+/// Where documents are.
+#[derive(Debug, Clone)]
+enum Place {
+    /// A file or a folder.
+    Path(PathBuf),
+    /// A bucket of S3, as far as its keys start so.
+    Bucket(Prefix),
+}
+
+fn place_parser() -> impl TypedValueParser<Value = Place> {
+    PathBufValueParser::new().try_map(|path| match path.to_str() {
+        Some(text) if Prefix::is_meant(text) => Prefix::parse(text).map(Place::Bucket),
+        Some(_) | None => Ok::<_, NoPrefix>(Place::Path(path)),
+    })
 }
 
 pub(super) async fn run(
@@ -33,24 +53,36 @@ pub(super) async fn run(
     let ranges = StreamRanges::new(wired.aws.streams());
     let importer = Importer { desk: &wired.desk, sources: &wired.sources, ranges: &ranges };
     let mut told = Told { json: args.json, out, documents: 0, letters: 0, kept: 0 };
-    match &args.queue {
-        Some(url) => {
-            let queue = FailureQueue::new(wired.aws.sqs(), url.as_str());
-            let mut broken = None;
-            let mut tell = |id: &str, imported: &_| {
-                let printed = told.document(&format!("message {id}"), imported);
-                broken = broken.take().or(printed.err());
-            };
-            importer.drain(&queue, &mut tell).await?;
-            broken.map_or(Ok(()), Err)?;
+    if let Some(url) = &args.queue {
+        let queue = FailureQueue::new(wired.aws.sqs(), url.as_str());
+        let mut broken = None;
+        let mut tell = |id: &str, imported: &_| {
+            let printed = told.document(&format!("message {id}"), imported);
+            broken = broken.take().or(printed.err());
+        };
+        let drained = importer.drain(&queue, &mut tell).await;
+        told.ended(drained, broken)?;
+    }
+    for place in &args.places {
+        match place {
+            Place::Path(path) => from_files(&importer, path, &mut told).await?,
+            Place::Bucket(place) => {
+                let bucket = FailureBucket::new(wired.aws.s3(), place.clone());
+                let mut broken = None;
+                let mut tell = |key: &str, imported: &_| {
+                    let printed = told.document(&format!("s3://{}/{key}", place.bucket), imported);
+                    broken = broken.take().or(printed.err());
+                };
+                let swept = importer.sweep(&bucket, &mut tell).await;
+                told.ended(swept, broken)?;
+            }
         }
-        None => from_files(&importer, &args.files, &mut told).await?,
     }
     told.end()
 }
 
-async fn from_files(importer: &Importer<'_>, paths: &[PathBuf], told: &mut Told<'_>) -> Result<(), Failure> {
-    for path in files(paths)? {
+async fn from_files(importer: &Importer<'_>, path: &Path, told: &mut Told<'_>) -> Result<(), Failure> {
+    for path in files(path)? {
         let unreadable =
             |error: io::Error| Failure::Usage(format!("cannot read {}: {error}", path.display()));
         let text = fs::read_to_string(&path).map_err(unreadable)?;
@@ -67,24 +99,19 @@ async fn from_files(importer: &Importer<'_>, paths: &[PathBuf], told: &mut Told<
     Ok(())
 }
 
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let unreadable =
-        |path: &Path, error: &io::Error| Failure::Usage(format!("cannot read {}: {error}", path.display()));
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let mut inside = Vec::new();
-        for entry in fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
-            inside.push(entry.map_err(|error| unreadable(path, &error))?.path());
-        }
-        inside.retain(|path| path.is_file());
-        inside.sort();
-        files.extend(inside);
+/// The file, or the files in the folder.
+fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
     }
-    Ok(files)
+    let unreadable = |error: io::Error| Failure::Usage(format!("cannot read {}: {error}", path.display()));
+    let mut inside = Vec::new();
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        inside.push(entry.map_err(unreadable)?.path());
+    }
+    inside.retain(|path| path.is_file());
+    inside.sort();
+    Ok(inside)
 }
 
 /// What was told of the documents so far.
@@ -124,16 +151,30 @@ impl Told<'_> {
             }
         }
         if let Some(problem) = problem {
-            eprintln!("warning: {place}: {problem}; it is kept");
+            warn(format_args!("{place}: {problem}; it is kept"));
         }
         Ok(())
     }
 
-    fn end(self) -> Result<(), Failure> {
+    /// What was found out is worth its summary, also where not all of it could be read.
+    fn ended(&mut self, all: Result<(), Fault>, broken: Option<Failure>) -> Result<(), Failure> {
+        if all.is_err() && self.documents > 0 && broken.is_none() {
+            self.summary()?;
+        }
+        all?;
+        broken.map_or(Ok(()), Err)
+    }
+
+    fn summary(&mut self) -> Result<(), Failure> {
         if !self.json {
             let (documents, letters) = (count(self.documents, "document"), count(self.letters, "new letter"));
             writeln!(self.out, "{letters} from {documents}")?;
         }
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<(), Failure> {
+        self.summary()?;
         match self.kept {
             0 => Ok(()),
             kept => Err(Failure::Failed(format!("{} could not be imported whole", count(kept, "document")))),

@@ -1,21 +1,27 @@
 //! `millstream replay list`: the letters, grouped by what went wrong, or each on a line.
 
 use std::io::Write;
+use std::time::Duration;
 
 use clap::Args;
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use futures_util::StreamExt;
 use millstream_processor::clock::{Clock, SystemClock};
-use millstream_processor::letters::{LetterFilter, LetterHead, LetterStore};
+use millstream_processor::letters::{LetterFilter, LetterHead, LetterState, LetterStore};
 use millstream_projections::event::rfc3339;
+use millstream_replay::desk::Desk;
 use millstream_replay::gauges::Gauges;
 use millstream_replay::summary::{Group, Summary};
 
 use super::filter::FilterArgs;
-use super::{Failure, Known, count, print_json};
+use super::{Failure, Known, NO_LETTERS, Office, count, print_json, warn};
 
 /// The widest message of the table; `--json` has them whole.
 const MESSAGE_WIDTH: u16 = 60;
+/// How long the ledger is asked about keys; the list itself is there without it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many keys are warned of one by one.
+const NAMED: usize = 20;
 
 #[derive(Debug, Default, Args)]
 pub(super) struct ListArgs {
@@ -34,10 +40,10 @@ pub(super) struct ListArgs {
 
 pub(super) async fn run(
     args: &ListArgs,
-    store: &dyn LetterStore,
-    known: &Known,
+    office: &Office,
     out: &mut (dyn Write + Send),
 ) -> Result<(), Failure> {
+    let (store, known) = (&*office.store, &office.known);
     let filter = args.filter.filter(known)?;
     let (letters, faults, unreadable) = match (args.prometheus, args.ids) {
         (true, _) => gauges(store, &filter, known, out).await?,
@@ -46,7 +52,10 @@ pub(super) async fn run(
     };
     out.flush()?;
     for fault in &faults {
-        eprintln!("warning: {fault}");
+        warn(fault);
+    }
+    if let Some(wired) = office.desk.as_ref().filter(|_| filter.admits_state(LetterState::Held)) {
+        tell_lacking(&wired.desk, &filter).await;
     }
     if unreadable > 0 {
         let what = count(unreadable, "thing");
@@ -57,8 +66,22 @@ pub(super) async fn run(
     match letters {
         // Gauges say so themselves.
         0 if args.prometheus => Ok(()),
-        0 => args.filter.nothing(known),
+        0 => args.filter.nothing(known, NO_LETTERS),
         _ => Ok(()),
+    }
+}
+
+/// Warns of keys whose changes wait for letters that are not there: no list shows them.
+async fn tell_lacking(desk: &Desk, filter: &LetterFilter) {
+    match tokio::time::timeout(PATIENCE, desk.lacking_keys(filter)).await {
+        Ok(Ok(keys)) => {
+            keys.iter().take(NAMED).for_each(|key| warn(key.text()));
+            if keys.len() > NAMED {
+                warn(format_args!("{} more wait like this", count((keys.len() - NAMED) as u64, "key")));
+            }
+        }
+        Ok(Err(fault)) => warn(format_args!("whether keys wait for letters that are not there: {fault}")),
+        Err(_) => warn("whether keys wait for letters that are not there: the ledger does not answer"),
     }
 }
 
@@ -130,7 +153,7 @@ async fn each(
             }
             Err(fault) => {
                 unreadable += 1;
-                eprintln!("warning: {}", fault.causes.join(": "));
+                warn(fault.causes.join(": "));
             }
         }
     }
@@ -155,7 +178,7 @@ async fn gauges(
             }
             Err(fault) => {
                 unreadable += 1;
-                eprintln!("warning: {}", fault.causes.join(": "));
+                warn(fault.causes.join(": "));
             }
         }
     }

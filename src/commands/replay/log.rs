@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use millstream_processor::letters::{AuditEntry, LetterId, LetterStore};
 use millstream_projections::event::rfc3339;
 
-use super::{Failure, print_json};
+use super::{Failure, print_json, warn};
 
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
@@ -29,7 +29,7 @@ pub(super) async fn run(
             Ok(entry) => line(&entry, out)?,
             Err(fault) => {
                 unreadable += 1;
-                eprintln!("warning: {}", fault.causes.join(": "));
+                warn(fault.causes.join(": "));
             }
         }
     }

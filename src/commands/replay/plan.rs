@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use millstream_replay::plan::{LetterPlan, PlanWriter, Totals, plan};
 
 use super::filter::FilterArgs;
-use super::{Failure, Office, count};
+use super::{Failure, NO_LETTERS, Office, count, warn};
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
@@ -52,7 +52,7 @@ pub(super) async fn run(
             }
             Err(fault) => {
                 unreadable += 1;
-                eprintln!("warning: {}", fault.causes.join(": "));
+                warn(fault.causes.join(": "));
             }
         }
     }
@@ -61,7 +61,7 @@ pub(super) async fn run(
     }
     printer.end(&totals)?;
     match (unreadable, totals.letters) {
-        (0, 0) => args.filter.nothing(&office.known),
+        (0, 0) => args.filter.nothing(&office.known, NO_LETTERS),
         (0, _) => Ok(()),
         (unreadable, _) => Err(Failure::Failed(format!(
             "the plan is not complete: {} could not be read, see above",

@@ -10,7 +10,7 @@ use millstream_replay::plan::{LetterPlan, plan_letter};
 use millstream_replay::show::Shown;
 use serde::Serialize;
 
-use super::{Failure, Office, print_json, quoted};
+use super::{Failure, Office, print_json, quoted, warn};
 
 /// How long the targets are asked what would be written now; the letter itself is worth showing without it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ async fn now(args: &ShowArgs, office: &Office, letter: &Letter) -> Option<Letter
     let wired = office.desk.as_ref().filter(|_| letter.head.state.waits())?;
     let plan = tokio::time::timeout(PATIENCE, plan_letter(&wired.desk, letter, args.redact)).await;
     if plan.is_err() {
-        eprintln!("warning: the targets do not answer: what would be written now is not shown");
+        warn("the targets do not answer: what would be written now is not shown");
     }
     plan.ok()
 }

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use millstream_processor::letters::{
     Attempt, AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore,
+    Stored,
 };
 use millstream_processor::outcome::FaultKind;
 use millstream_projections::{ProjectionName, SourceName};
@@ -23,7 +24,7 @@ struct Cli {
 struct Memory(Vec<Result<Letter, Fault>>);
 
 impl LetterStore for Memory {
-    fn store<'a>(&'a self, _: &'a Letter) -> BoxFuture<'a, Result<(), Fault>> {
+    fn store<'a>(&'a self, _: &'a Letter) -> BoxFuture<'a, Result<Stored, Fault>> {
         unreachable!("nothing stores here")
     }
 
@@ -38,7 +39,7 @@ impl LetterStore for Memory {
         async move { Ok(found) }.boxed()
     }
 
-    fn close<'a>(&'a self, _: &'a LetterId, _: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>> {
+    fn close<'a>(&'a self, _: &'a LetterId, _: u32, _: &'a Closing) -> BoxFuture<'a, Result<bool, Fault>> {
         unreachable!("nothing closes here")
     }
 
@@ -253,9 +254,24 @@ fn wrong_usage_is_told_before_anything_is_opened() {
         let error = Cli::try_parse_from(std::iter::once("replay").chain(words.split(' '))).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{words}");
     }
-    for words in
-        ["apply --rate 20/s", "apply --rate 0.5", "apply plan.json --yes", "discard a b --reason why"]
-    {
+    // What nobody means is told with the flag and what it takes, and reaches no clock.
+    for rate in ["1e-19/s", "0.5/h", "1e300/s", "inf/s", "NaN/s", "-1/s", "0"] {
+        let error = Cli::try_parse_from(["replay", "apply", "--rate", rate]).unwrap_err();
+        let told = error.to_string();
+        assert_eq!(error.exit_code(), 2, "{rate}");
+        assert!(told.contains("--rate") && told.contains("from 1/h to 100000/s"), "{rate}: {told}");
+    }
+    let error = Cli::try_parse_from(["replay", "import", "s3://x"]).unwrap_err();
+    assert!(error.exit_code() == 2 && error.to_string().contains("s3://bucket/prefix"), "{error}");
+    for words in [
+        "apply --rate 20/s",
+        "apply --rate 1/h",
+        "apply --rate 100000/s",
+        "import s3://failures/aws/lambda/",
+        "apply --rate 0.5",
+        "apply plan.json --yes",
+        "discard a b --reason why",
+    ] {
         Cli::try_parse_from(std::iter::once("replay").chain(words.split(' '))).unwrap();
     }
 }

@@ -29,7 +29,8 @@ pub(super) async fn open(args: &ReplayArgs) -> Result<Office, Failure> {
         sources: config.sources.iter().map(|source| source.name.to_string()).collect(),
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    if !args.command.needs_desk() {
+    let keeps_order = config.projections.iter().any(|projection| projection.build().keeps_order());
+    if !args.command.needs_desk(keeps_order) {
         let store = wiring::open_letters(&config, args.endpoint.as_deref(), clock).await;
         return Ok(Office { store, known, desk: None });
     }

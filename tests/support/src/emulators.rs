@@ -23,6 +23,9 @@ const GUARD: Duration = Duration::from_secs(30);
 /// How often an emulator is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(20);
 
+/// The version of ministack that everything here is tested with.
+pub const MINISTACK: &str = "1.5.33";
+
 /// ministack: DynamoDB, streams, SNS, SQS, CloudWatch, CloudFormation, Lambda on one port.
 #[derive(Debug)]
 pub struct Ministack {
@@ -37,7 +40,7 @@ impl Ministack {
 
     /// Starts it with more environment, like `("AUTH", "true")`.
     pub async fn start_with(env: &[(&str, &str)]) -> Self {
-        let install = || installed("ministack", "1.5.33", &[]).join("bin/ministack");
+        let install = || installed("ministack", MINISTACK, &[]).join("bin/ministack");
         let program = tokio::task::spawn_blocking(install).await.expect("ministack is installed");
         let server = Server::start(|address| {
             let mut command = Command::new(&program);
