@@ -28,7 +28,7 @@ use std::collections::HashSet;
 use futures_util::future::BoxFuture;
 use millstream_projections::{KeyDigest, ProjectionName, SourceName, Version};
 
-use crate::letters::{LetterId, LetterStore};
+use crate::letters::{LetterId, LetterState, LetterStore};
 use crate::outcome::{Fault, FaultKind};
 
 /// Holds nothing.
@@ -41,8 +41,8 @@ pub use table::LedgerHolds;
 
 /// The most keys of one projection that can be held. A row of DynamoDB names them all.
 pub const MAX_KEYS: u64 = 1_024;
-/// The most changes of one key that can be held: 64 KB of a row, where versions are those of a stream. Whoever lets more
-/// than that pile up has a deployment to mend.
+/// The most changes of one key that can be held: 64 KB of a row, where versions are those of a stream. Those that are done
+/// count until the key is let go. Whoever lets more than that pile up has a deployment to mend.
 pub const MAX_CHANGES: u64 = 1_024;
 /// The most bytes of versions that a row has. Declared versions may be long, and an item of DynamoDB has 400 KB.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -165,7 +165,7 @@ pub async fn let_go(holds: &dyn Holds, letters: &dyn LetterStore, key: &OrderedK
         let Some(held) = holds.look(key).await? else { return Ok(Freed::Free) };
         // The latest is the likeliest to wait.
         for version in held.versions().rev() {
-            if letters.closed(&key.letter(version)).await?.is_none() {
+            if closed(letters, &key.letter(version)).await?.is_none() {
                 return Ok(Freed::Waits);
             }
         }
@@ -176,14 +176,29 @@ pub async fn let_go(holds: &dyn Holds, letters: &dyn LetterStore, key: &OrderedK
     Ok(Freed::Waits)
 }
 
+/// In which state a letter is closed, as far as it can be read: one that cannot be may still wait. It concerns its own key,
+/// and no other.
+pub(crate) async fn closed(letters: &dyn LetterStore, id: &LetterId) -> Result<Option<LetterState>, Fault> {
+    match letters.closed(id).await {
+        Err(fault) if fault.kind == FaultKind::Rejected => {
+            tracing::warn!(letter = %id, cause = %fault, "a letter cannot be read; its key waits");
+            Ok(None)
+        }
+        told => told,
+    }
+}
+
 /// Takes a version out whose letter is absent, and lets the key go if nothing else is held; `false` if the version is not
-/// held, or its letter is there.
+/// held, or its letter is there, or may be ([`LetterStore::knows_absence`]).
 pub async fn forget_absent(
     holds: &dyn Holds,
     letters: &dyn LetterStore,
     key: &OrderedKey,
     version: &Version,
 ) -> Result<bool, Fault> {
+    if !letters.knows_absence() {
+        return Ok(false);
+    }
     for _ in 0..ROUNDS {
         let Some(held) = holds.look(key).await?.filter(|held| held.contains(version)) else {
             return Ok(false);

@@ -52,9 +52,7 @@ pub(crate) fn batch(numbers: &Numbers<'_>) {
 
 /// What became of the changes in one projection.
 fn changes(numbers: &Numbers<'_>, source: &str, number: usize, projection: &str) {
-    let of_projection = || numbers.settled.iter().filter(|(unit, _)| unit.projection == number);
-    let lettered = of_projection().filter(|(_, settled)| matches!(settled, Settled::Lettered(_))).count();
-    let unfinished = of_projection().count() - lettered;
+    let (lettered, unfinished) = not_done(numbers.settled, number);
     let seen = numbers.batch.deliveries.iter().filter(|delivery| delivery.change.is_ok()).count();
     let done = seen.saturating_sub(lettered + unfinished);
     for (outcome, count) in [("done", done), ("lettered", lettered), ("unfinished", unfinished)] {
@@ -69,6 +67,38 @@ fn changes(numbers: &Numbers<'_>, source: &str, number: usize, projection: &str)
     }
 }
 
+/// How many changes became letters in one projection, and how many are unfinished.
+fn not_done(settled: &[(Unit, Settled)], projection: usize) -> (usize, usize) {
+    let (mut lettered, mut unfinished) = (0, 0);
+    for (_, settled) in settled.iter().filter(|(unit, _)| unit.projection == projection) {
+        match settled {
+            Settled::Lettered(_) => lettered += 1,
+            Settled::Unfinished(_) => unfinished += 1,
+            // Its letter was closed before: nothing is left to be done.
+            Settled::Closed(_) => {}
+        }
+    }
+    (lettered, unfinished)
+}
+
 fn newest(batch: &Batch) -> Option<u64> {
     batch.deliveries.iter().filter_map(|delivery| delivery.change.as_ref().ok()?.created_at).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::letters::LetterId;
+    use crate::outcome::{Fault, FaultKind};
+
+    #[test]
+    fn a_change_whose_letter_was_closed_before_is_done() {
+        let id = || LetterId::from_text(&"0".repeat(24)).unwrap();
+        let unfinished = || Settled::Unfinished(Fault::new(FaultKind::Unavailable, "no"));
+        let all = [Settled::Closed(id()), Settled::Lettered(id()), unfinished(), Settled::Closed(id())];
+        let units = (0..).map(|delivery| Unit { delivery, projection: 0 });
+        let mut settled: Vec<_> = units.zip(all).collect();
+        settled.push((Unit { delivery: 0, projection: 1 }, unfinished()));
+        assert_eq!(not_done(&settled, 0), (1, 1));
+    }
 }

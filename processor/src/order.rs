@@ -7,7 +7,7 @@ use std::sync::Arc;
 use millstream_projections::{KeyDigest, Projection, Version};
 
 use crate::clock::Deadline;
-use crate::holds::{Held, Holds, OrderedKey};
+use crate::holds::{self, Held, Holds, OrderedKey};
 use crate::letters::LetterStore;
 use crate::outcome::{Fault, FaultKind, Verdict};
 use crate::retry::RetryPolicy;
@@ -49,7 +49,7 @@ impl Order {
                     let Some(held) = retry.run(deadline, "read a held key", look).await? else { continue };
                     if versions.contains(&held.first) {
                         let id = key.letter(&held.first);
-                        let closed = || letters.closed(&id);
+                        let closed = || holds::closed(letters, &id);
                         if retry.run(deadline, "look at a letter", closed).await?.is_some() {
                             order.past.insert((number, digest));
                         }

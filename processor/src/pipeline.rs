@@ -179,8 +179,8 @@ impl Pipeline {
                 if done && order.is_first_held(number, key, &change.version) {
                     let (source, projection) = (batch.source.clone(), projection.name().clone());
                     let key = OrderedKey { source, projection, digest: key };
-                    let released = deadline.cut(self.close_and_release(&key, &change.version)).await;
-                    if let Err(fault) = released.unwrap_or_else(|| Err(Fault::out_of_time("let a key go"))) {
+                    let release = || self.close_and_release(&key, &change.version);
+                    if let Err(fault) = self.limits.retry.run(deadline, "let a key go", release).await {
                         let OrderedKey { projection, digest, .. } = &key;
                         tracing::warn!(%projection, key = %digest, cause = %fault, "key stays held until its letter is replayed");
                     }

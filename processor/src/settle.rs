@@ -124,7 +124,7 @@ impl Settler<'_> {
     }
 
     async fn closed(&self, id: &LetterId) -> Result<Option<LetterState>, Fault> {
-        self.retry.run(self.deadline, "look at a letter", || self.letters.closed(id)).await
+        self.retry.run(self.deadline, "look at a letter", || holds::closed(self.letters, id)).await
     }
 
     async fn hold(&self, key: &OrderedKey, version: &Version, behind: bool) -> Result<Holding, Fault> {

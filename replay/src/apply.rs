@@ -34,6 +34,8 @@ pub enum Selection {
     Filter(LetterFilter),
     /// Those of a plan, if nothing has changed since.
     Plan(PlanFile),
+    /// None: only keys are let go, of those that a filter admits, that nothing waits behind any more.
+    Keys(LetterFilter),
 }
 
 /// What came of one letter.
@@ -147,6 +149,9 @@ pub struct Applied {
     pub behind: u64,
     /// Keys that still wait, although nothing of them can be replayed: `faults` names each, and the letters that it lacks.
     pub still_held: u64,
+    /// How many were not taken up: chosen ones, and such as wait behind those that were.
+    #[serde(skip)]
+    pub left: u64,
     /// Why it ended before the last letter.
     #[serde(skip)]
     pub stopped: Option<Stopped>,
@@ -193,11 +198,12 @@ pub async fn apply(
             let waiting = plan.still_waiting(desk).await?;
             (waiting.into_iter().map(|(head, pin)| Chosen::new(head, Some(pin))).collect(), None)
         }
+        Selection::Keys(filter) => (Vec::new(), Some(filter)),
     };
     let count = letters.len() as u64;
     tell(Progress::Chosen(count));
-    let (applied, still_held) = Default::default();
-    let worker = Worker { desk, gate: Gate::new(pace, brake), tell, applied, still_held };
+    let applied = Applied { chosen: count, left: count, ..Applied::default() }.into();
+    let worker = Worker { desk, gate: Gate::new(pace, brake), tell, applied, still_held: Default::default() };
     let groups = groups(desk, letters);
     futures_util::stream::iter(&groups)
         .for_each_concurrent(pace.concurrency.max(1), |group| worker.group(group))
@@ -207,7 +213,7 @@ pub async fn apply(
     }
     let stopped = worker.gate.stopped();
     let mut applied = worker.applied.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    (applied.chosen, applied.stopped) = (count, stopped);
+    applied.stopped = stopped;
     applied.faults.splice(0..0, faults);
     Ok(applied)
 }

@@ -101,8 +101,13 @@ impl Desk {
         state: LetterState,
         reason: String,
     ) -> Result<bool, Fault> {
-        let closing = Closing { state, at: self.pipeline.clock.unix_seconds(), by: self.by.clone(), reason };
+        let closing = self.closing(state, reason);
         self.retried("close a letter", || self.letters().close(id, seen, &closing)).await
+    }
+
+    /// How a letter is closed from here.
+    pub(crate) fn closing(&self, state: LetterState, reason: String) -> Closing {
+        Closing { state, at: self.pipeline.clock.unix_seconds(), by: self.by.clone(), reason }
     }
 
     /// Adds a line to the audit trail.

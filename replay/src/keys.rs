@@ -1,5 +1,7 @@
 //! Keys that wait behind letters, what waits of them, and when they need not any more.
 
+use std::collections::HashSet;
+
 use futures_util::{StreamExt, TryStreamExt};
 use millstream_processor::holds::{self, Freed, Held};
 use millstream_processor::letters::{LetterFilter, LetterId, LetterState};
@@ -11,7 +13,7 @@ use crate::desk::Desk;
 
 pub(crate) use millstream_processor::holds::OrderedKey;
 
-/// How many letters are looked at side by side.
+/// How many keys are looked at side by side.
 const AT_ONCE: usize = 8;
 
 /// A change of a key that keeps its order, whose turn is still to come.
@@ -46,6 +48,8 @@ pub struct LackingKey {
     pub since: u64,
     /// What is not there, in the order of the versions. Each can be discarded by its id.
     pub missing: Vec<MissingLetter>,
+    /// Whether that is certain. Letters of a queue may be in someone else's hands.
+    pub certain: bool,
 }
 
 /// A letter that a key waits for, and that is not there.
@@ -74,16 +78,11 @@ impl Desk {
 
     /// Those of the versions that are held whose letters are not closed.
     pub(crate) async fn turns(&self, key: &OrderedKey, held: &Held) -> Result<Vec<Turn>, Fault> {
-        // Collected first: a stream over a borrowing iterator is not general enough for the futures of a worker.
-        let versions: Vec<Version> = held.versions().cloned().collect();
-        let turn = |version: Version| async {
-            let id = key.letter(&version);
-            let state = self.letters().state(&id).await?;
-            let is_past = state.is_some_and(|state| !state.waits());
-            Ok((!is_past).then_some(Turn { id, version: Some(version), state }))
-        };
-        let turns = futures_util::stream::iter(versions).map(turn).buffered(AT_ONCE);
-        turns.try_filter_map(|turn| std::future::ready(Ok(turn))).try_collect().await
+        let ids: Vec<LetterId> = held.versions().map(|version| key.letter(version)).collect();
+        let states = self.letters().states(&ids).await?;
+        let turns = held.versions().cloned().zip(ids).zip(states);
+        let turns = turns.map(|((version, id), state)| Turn { id, version: Some(version), state });
+        Ok(turns.filter(|turn| turn.state.is_none_or(LetterState::waits)).collect())
     }
 
     /// The letters of a key that is not held: imported ones, or such as came from elsewhere.
@@ -143,35 +142,52 @@ impl Desk {
 
     /// The held keys that wait for letters which are not there. A worker holds a key a moment before it stores the letter,
     /// so what is not there now may be there when it is looked for again. Of a filter, the source, the projection and
-    /// the digest count.
-    pub async fn lacking_keys(&self, filter: &LetterFilter) -> Result<Vec<LackingKey>, Fault> {
-        let mut lacking = Vec::new();
-        for key in self.held_keys(filter).await? {
-            lacking.extend(self.lacking(&key).await?);
+    /// the digest count. Letters that were `seen` just now are there.
+    pub async fn lacking_keys(
+        &self,
+        filter: &LetterFilter,
+        seen: &HashSet<LetterId>,
+    ) -> Result<Vec<LackingKey>, Fault> {
+        let look = |key: OrderedKey| async move { Ok((self.held(&key).await?, key)) };
+        let keys = futures_util::stream::iter(self.held_keys(filter).await?).map(look).buffered(AT_ONCE);
+        let keys: Vec<(Option<Held>, OrderedKey)> = keys.try_collect().await?;
+        let keys: Vec<_> = keys.into_iter().filter_map(|(held, key)| Some((key, held?))).collect();
+        let mut ids = Vec::new();
+        for (key, held) in &keys {
+            ids.extend(held.versions().map(|version| key.letter(version)).filter(|id| !seen.contains(id)));
         }
-        Ok(lacking)
+        let states = self.letters().states(&ids).await?;
+        let absent = ids.into_iter().zip(states).filter(|(_, state)| state.is_none());
+        let absent: HashSet<LetterId> = absent.map(|(id, _)| id).collect();
+        Ok(keys.iter().filter_map(|(key, held)| self.lacking_of(key, held, &absent)).collect())
     }
 
     /// What is not there of a held key; `None` if nothing lacks.
     pub(crate) async fn lacking(&self, key: &OrderedKey) -> Result<Option<LackingKey>, Fault> {
         let Some(held) = self.held(key).await? else { return Ok(None) };
-        let missing: Vec<MissingLetter> = self
-            .turns(key, &held)
-            .await?
-            .into_iter()
-            .filter(|turn| turn.state.is_none())
-            .map(|Turn { id, version, .. }| MissingLetter {
-                id,
-                version: version.map_or_else(String::new, |version| version.to_string()),
-            })
-            .collect();
-        Ok((!missing.is_empty()).then(|| LackingKey {
+        let turns = self.turns(key, &held).await?.into_iter();
+        let absent = turns.filter(|turn| turn.state.is_none()).map(|turn| turn.id).collect();
+        Ok(self.lacking_of(key, &held, &absent))
+    }
+
+    fn lacking_of(&self, key: &OrderedKey, held: &Held, absent: &HashSet<LetterId>) -> Option<LackingKey> {
+        let missing =
+            |version: &Version| MissingLetter { id: key.letter(version), version: version.to_string() };
+        let missing: Vec<MissingLetter> =
+            held.versions().map(missing).filter(|missing| absent.contains(&missing.id)).collect();
+        (!missing.is_empty()).then(|| LackingKey {
             source: key.source.to_string(),
             projection: key.projection.to_string(),
             digest: key.digest.to_string(),
             since: held.since,
             missing,
-        }))
+            certain: self.letters().knows_absence(),
+        })
+    }
+
+    /// Whether there is anything of that name: a letter, one that was closed, or a change that is held for it.
+    pub async fn is_known(&self, id: &LetterId) -> Result<bool, Fault> {
+        Ok(self.letters().state(id).await?.is_some() || self.held_by_name(id).await?.is_some())
     }
 
     /// The held change whose letter has that id, whether the letter is there or not.
@@ -194,8 +210,9 @@ impl LackingKey {
             1 => ("a letter that is", "it"),
             _ => ("letters that are", "them"),
         };
+        let or = if self.certain { "" } else { ", or in someone else's hands" };
         format!(
-            "key {} of projection {} waits for {what} not there: {}; a stream that still has the change brings it again, else discard {it}",
+            "key {} of projection {} waits for {what} not there{or}: {}; a stream that still has the change brings it again, else discard {it}",
             self.digest,
             self.projection,
             ids.join(", ")

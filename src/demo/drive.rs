@@ -331,6 +331,7 @@ async fn until_done(pipeline: &Pipeline, round: &Round) -> Result<Done, DemoErro
     let mut round = round.clone();
     for _ in 0..TRIES {
         let report = pipeline.run(&round.batch(), Deadline::NONE).await;
+        pipeline.letters.release().await;
         done.deliveries += round.len() as u64;
         done.counts += report.counts;
         done.letters.extend_from_slice(&report.letters);

@@ -34,7 +34,8 @@ impl Queues {
         match this.make(settings, own).await {
             Ok(()) => Ok(this),
             Err(error) => {
-                this.remove().await?;
+                // What went wrong first counts.
+                let _ = this.remove().await;
                 Err(error)
             }
         }
@@ -57,12 +58,14 @@ impl Queues {
         created.queue_url.ok_or_else(|| DemoError::new(format!("queue {name} has no URL")))
     }
 
-    /// Removes what was made.
+    /// Removes what was made, all that can be; gives the first fault.
     pub(crate) async fn remove(&self) -> Result<(), DemoError> {
+        let mut removed = Ok(());
         for queue in self.letters.iter().chain(&self.failures) {
             let deleted = self.sqs.delete_queue().queue_url(queue).send().await;
-            deleted.map_err(|error| fault(format!("DeleteQueue {queue}"), &error))?;
+            let deleted = deleted.map_err(|error| fault(format!("DeleteQueue {queue}"), &error).into());
+            removed = removed.and(deleted.map(drop));
         }
-        Ok(())
+        removed
     }
 }

@@ -1,6 +1,7 @@
 //! What `apply` does when it is stopped by hand, and when nobody reads what it says.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::terminal::{Demo, page, terminal};
@@ -71,4 +72,20 @@ fn nobody_listening_to_complaints_is_no_panic() {
         drop(child.stderr.take());
         assert_eq!(child.wait().expect("it is ours").code(), Some(code), "{command}");
     }
+}
+
+#[test]
+fn a_file_that_is_no_text_keeps_no_other_back() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-text");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("a.json"), b"caf\xe9").expect("a file");
+    std::fs::write(folder.join("b.json"), "{}").expect("a file");
+    let demo = Demo::start(&page("REPLAY.md"), &["--changes", "20"], "");
+    let output = run(&demo, &format!("millstream replay import '{}'", folder.display()));
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("a.json: ") && told.contains("b.json: "), "{told}");
+    assert!(told.ends_with("2 documents could not be imported whole\n"), "{told}");
+    let output = run(&demo, "millstream replay import nowhere.json");
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
 }

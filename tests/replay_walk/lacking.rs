@@ -44,4 +44,24 @@ async fn a_list_warns_of_keys_that_wait_for_letters_which_are_not_there() {
     assert!(output.status.success() && output.stdout.is_empty(), "{told}");
     assert!(told.starts_with("warning: key ") && told.ends_with("\nno letters\n"), "{told}");
     assert!(told.contains("of projection company-changed waits for a letter that is not there: "), "{told}");
+
+    // What is told of is discarded by its id. A wrong one is found before anything is done.
+    let (_, rest) = told.split_once("is not there: ").expect("it names the letter");
+    let id = rest.split(';').next().expect("an id");
+    let discard = |ids: &str| {
+        let script = format!(
+            "{}\nmillstream replay --config demo/millstream.toml discard {ids} --reason 'it is lost'\n",
+            demo.exports.join("\n")
+        );
+        let output = terminal("sh").args(["-eu", "-c", &script]).output().expect("a shell starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    for wrong in ["0".repeat(24), "nothing".to_owned()] {
+        let (code, said, told) = discard(&format!("{id} {wrong}"));
+        assert!(code == Some(2) && said.is_empty() && told.contains("there is no letter"), "{said}{told}");
+    }
+    assert_eq!(discard(id), (Some(0), format!("{id} discarded\n"), String::new()));
+    let output = terminal("sh").args(["-eu", "-c", &script]).output().expect("a shell starts");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "no letters\n");
 }

@@ -101,7 +101,7 @@ impl LedgerHolds {
             let OrderedKey { projection, digest, .. } = key;
             let changes = held.changes();
             let cause = format!(
-                "projection {projection}: {changes} changes wait behind a letter of the key {digest}; replay or discard it"
+                "projection {projection}: {changes} changes are held, or done since, behind a letter of the key {digest}; replay or discard what waits"
             );
             return Err(Fault::new(FaultKind::Misconfigured, cause));
         }

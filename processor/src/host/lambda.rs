@@ -61,6 +61,8 @@ impl LambdaHost {
         let mut response = Response::default();
         for batch in &received.batches {
             let report = self.pipeline.run(batch, deadline).await;
+            // What was received to close a letter is for the operators.
+            let _ = deadline.cut(self.pipeline.letters.release()).await;
             log(batch, &report);
             let identifiers: Vec<&str> = match received.wire {
                 Wire::Stream => report.lowest_unfinished(&batch.deliveries).into_iter().collect(),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use millstream_projections::{KeyDigest, ProjectionName, SourceName, Value, Version};
+use futures_util::{StreamExt, TryStreamExt};
+use millstream_projections::{KeyDigest, Value, Version};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::outcome::Fault;
 use crate::retry::RetryPolicy;
@@ -23,67 +23,26 @@ mod file;
 mod filter;
 /// How much of its past a letter remembers.
 mod history;
+/// Names of letters.
+mod id;
 /// Letters in an SQS queue.
 pub mod queue;
 /// Letters in a DynamoDB table.
 pub mod table;
 
 pub use filter::LetterFilter;
+pub use id::LetterId;
 
 /// How long a list or a person waits for a store that is throttled or away: the first wait, the longest, all together.
 const READ_RETRY: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_secs(2), Duration::from_secs(20)];
 
+/// How many letters are looked at side by side.
+const STATES_AT_ONCE: usize = 8;
+
 fn reads() -> RetryPolicy {
     let [initial, max, elapsed] = READ_RETRY;
     RetryPolicy::new(initial, max, elapsed)
-}
-
-/// Names a letter: the same change that fails in the same projection has the same id, however often it fails.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct LetterId(String);
-
-impl LetterId {
-    /// The id of a change that failed: 24 hexadecimal digits.
-    pub fn of(source: &SourceName, projection: Option<&ProjectionName>, place: &[u8]) -> Self {
-        let mut hash = Sha256::new();
-        for part in
-            [source.as_str().as_bytes(), projection.map_or(&b""[..], |name| name.as_str().as_bytes()), place]
-        {
-            hash.update((part.len() as u32).to_be_bytes());
-            hash.update(part);
-        }
-        Self(hash.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect())
-    }
-
-    /// The id of a change whose key and version are known.
-    pub fn of_change(
-        source: &SourceName,
-        projection: Option<&ProjectionName>,
-        key: KeyDigest,
-        version: &Version,
-    ) -> Self {
-        Self::of(source, projection, format!("{key}/{version}").as_bytes())
-    }
-
-    /// Reads an id that a person or a store gives; `None` if it is not 24 hexadecimal digits.
-    pub fn from_text(text: &str) -> Option<Self> {
-        let valid =
-            text.len() == 24 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        valid.then(|| Self(text.to_owned()))
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for LetterId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// One dead letter.
@@ -341,6 +300,29 @@ pub trait LetterStore: Send + Sync {
         Box::pin(async move { Ok(self.state(id).await?.filter(|state| !state.waits())) })
     }
 
+    /// Where several letters stand, in the order of their ids: as `state` says it of each. Only a queue can do better than
+    /// to look for one after the other.
+    fn states<'a>(&'a self, ids: &'a [LetterId]) -> BoxFuture<'a, Result<Vec<Option<LetterState>>, Fault>> {
+        // Collected first: a stream over a borrowing iterator is not general enough for the futures of a worker.
+        let states: Vec<_> = ids.iter().map(|id| self.state(id)).collect();
+        Box::pin(futures_util::stream::iter(states).buffered(STATES_AT_ONCE).try_collect())
+    }
+
+    /// Whether a letter that is not found is not there. In a queue another process may have received it.
+    fn knows_absence(&self) -> bool {
+        true
+    }
+
+    /// Closes a letter that is not found, where that does not say that it is not there (`knows_absence`): should it turn
+    /// up, it is closed. `Ok(false)`: it was closed before, or what is not found is not there.
+    fn close_unseen<'a>(
+        &'a self,
+        _id: &'a LetterId,
+        _closing: &'a Closing,
+    ) -> BoxFuture<'a, Result<bool, Fault>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
     /// Puts another record in the place of a waiting letter's. The first original is kept, and `edited` is counted up.
     /// `Ok(false)`: it does not wait any more, is not there, or was edited meanwhile (`edited` is not what `seen` says).
     fn edit<'a>(
@@ -359,8 +341,8 @@ pub trait LetterStore: Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Lets others have at once whatever this process still holds of the store. To be called when a command ends; without
-    /// it they wait until a time is over. Only a queue needs it.
+    /// Lets others have at once whatever this process still holds of the store. To be called when a command or a batch
+    /// ends; without it they wait until a time is over. Only a queue needs it.
     fn release(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }

@@ -22,8 +22,9 @@
 //!
 //! **What a queue cannot do:** keep a closed letter, list closed ones, or remember how a letter was closed that fails
 //! again. Of a discarded letter a line of the audit trail stays. To find one letter all have to be received, and one
-//! that another process has received cannot be found: it looks as if it was not there. A queue forgets a message after
-//! its own retention, 14 days at most, whatever `letters.keep` says. Several operators at once want the table.
+//! that another process has received cannot be found: whether it is there nobody knows
+//! ([`LetterStore::knows_absence`]). A queue forgets a message after its own retention, 14 days at most, whatever
+//! `letters.keep` says. Several operators at once want the table.
 //!
 //! The audit trail is in the ledger, since a queue cannot keep it.
 
@@ -52,6 +53,7 @@ mod inbox;
 mod message;
 mod outbox;
 mod pile;
+mod state;
 
 /// How long messages are held, and waited for.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +121,22 @@ impl LetterStore for QueueLetters {
 
     fn closed<'a>(&'a self, id: &'a LetterId) -> BoxFuture<'a, Result<Option<LetterState>, Fault>> {
         self.closed.state(id).boxed()
+    }
+
+    fn states<'a>(&'a self, ids: &'a [LetterId]) -> BoxFuture<'a, Result<Vec<Option<LetterState>>, Fault>> {
+        self.states_of(ids).boxed()
+    }
+
+    fn knows_absence(&self) -> bool {
+        false
+    }
+
+    fn close_unseen<'a>(
+        &'a self,
+        id: &'a LetterId,
+        closing: &'a Closing,
+    ) -> BoxFuture<'a, Result<bool, Fault>> {
+        self.closed.put(id, closing).boxed()
     }
 
     fn edit<'a>(
@@ -247,16 +265,6 @@ impl QueueLetters {
         self.inbox.delete(&handles).await
     }
 
-    async fn state_of(&self, id: &LetterId) -> Result<Option<LetterState>, Fault> {
-        if let Some(closed) = self.closed.state(id).await? {
-            return Ok(Some(closed));
-        }
-        let visit = Visit::begin(self.inbox.clone());
-        let found = self.hold(id, false).await;
-        visit.end().await;
-        Ok(found?.map(|merged| merged.head.state))
-    }
-
     async fn close_letter(&self, id: &LetterId, seen: u32, closing: &Closing) -> Result<bool, Fault> {
         let visit = Visit::begin(self.inbox.clone());
         let closed = self.close_held(id, seen, closing).await;
@@ -287,7 +295,7 @@ impl QueueLetters {
     /// What has to be known of a letter that is not kept, before it is deleted; `false` if others closed it.
     async fn remember(&self, head: &LetterHead, closing: &Closing) -> Result<bool, Fault> {
         if closing.state == LetterState::Discarded {
-            self.trail.append(&last_words(head, closing)).await?;
+            self.trail.append(&closed::last_words(head, closing)).await?;
         }
         self.closed.put(&head.id, closing).await
     }
@@ -367,20 +375,4 @@ impl QueueLetters {
     fn doing(&self, what: &str, id: &LetterId) -> String {
         format!("{what} letter {id} in queue {}", self.url)
     }
-}
-
-/// What remains of a letter that is discarded.
-fn last_words(head: &LetterHead, closing: &Closing) -> AuditEntry {
-    let part =
-        |name: &str, value: Option<&str>| value.map_or(String::new(), |value| format!(", {name} {value}"));
-    let result = format!(
-        "discarded: {}; the queue does not keep it: source {}{}{}{}",
-        closing.reason,
-        head.source,
-        part("projection", head.projection.as_deref()),
-        part("key", head.digest.as_deref()),
-        part("version", head.version.as_deref()),
-    );
-    let (by, letter) = (closing.by.clone(), Some(head.id.clone()));
-    AuditEntry { at: closing.at, by, action: "delete".to_owned(), letter, result }
 }

@@ -632,3 +632,58 @@ async fn what_comes_to_be_held_while_a_key_is_let_go_keeps_it() {
     assert_eq!(states(&world.letters().await), [LetterState::Held]);
     assert!(names(&world, &topic).is_empty());
 }
+
+#[tokio::test]
+async fn a_damaged_letter_holds_its_own_key_and_no_other() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let letters = directory.path().join("letters");
+    let world = World::new(&format!("{COMPANIES}[letters]\nstore = {{ directory = {letters:?} }}\n")).await;
+    world.source("Company", "id").await;
+    let topic = world.topics.create("changed");
+    poison(&world, "c1").await;
+    world.deliver_all("Company").await;
+    let first = world.letters().await.remove(0).head;
+    let file = letters.join(format!("{}.json", first.id));
+    std::fs::write(&file, "scribble").expect("it can be written");
+
+    put(&world, "c1", "one").await;
+    put(&world, "c2", "two").await;
+    // It brings the first change again as well: that one is stored anew beside what is damaged.
+    world.deliver_all("Company").await;
+    assert_eq!(names(&world, &topic), ["two"]);
+    let key = OrderedKey {
+        source: SourceName::new("companies").expect("a name"),
+        projection: ProjectionName::new("changed").expect("a name"),
+        digest: first.digest.as_deref().and_then(KeyDigest::from_text).expect("a digest"),
+    };
+    let held = held(&world, &key).await.expect("its key waits");
+    let mut states = Vec::new();
+    for version in held.versions() {
+        states.push(state(&world, &key, version).await);
+    }
+    assert_eq!(states, [Some(LetterState::Open), Some(LetterState::Held)]);
+
+    // The turn of a letter that is closed has come, whatever is damaged behind it.
+    close(&world, &key, &held.first, LetterState::Discarded).await;
+    std::fs::write(letters.join(format!("{}.json", key.letter(&held.later[0]))), "scribble")
+        .expect("written");
+    assert_eq!(let_go(&world, &key).await, Freed::Waits);
+    world.deliver("Company", &world.db.read_stream("Company").await[..1]).await;
+    assert_eq!(names(&world, &topic), ["two"]);
+}
+
+#[tokio::test]
+async fn a_letter_is_closed_by_its_change_although_the_store_is_throttled_once() {
+    let (world, topic) = companies().await;
+    refuse(&world, "one", 1);
+    put(&world, "c1", "one").await;
+    world.deliver_all("Company").await;
+    let letters = world.letters().await;
+    let (key, version) = (key_of(&letters[0]), versions(&letters).remove(0));
+    let table = world.config.state.letters_table();
+    let rule = world.db.faults().add(Rule::on("UpdateItem", Fault::Throttle).table(&table).first(1));
+    world.deliver_all("Company").await;
+    assert_eq!((names(&world, &topic), world.db.faults().fired(rule)), (vec!["one".to_owned()], 1));
+    assert_eq!(state(&world, &key, &version).await, Some(LetterState::Replayed));
+    assert_eq!(held(&world, &key).await, None);
+}

@@ -341,3 +341,34 @@ pub(crate) async fn a_letter_that_is_worked_on_stays_with_its_worker(fixture: Fi
     worker.release().await;
     assert_eq!(ids(&*fixture.store, &waiting).await, [worked_on.head.id, other.head.id]);
 }
+
+pub(crate) async fn several_letters_stand_where_each_of_them_does(fixture: Fixture) {
+    let letters: Vec<Letter> = (0..25).map(|number| rejected(number, NOW + number)).collect();
+    for letter in &letters[..24] {
+        fixture.store.store(letter).await.unwrap();
+    }
+    assert!(
+        fixture.store.close(&letters[3].head.id, 0, &closing(LetterState::Replayed, "alice")).await.unwrap()
+    );
+    fixture.store.release().await;
+    let ids: Vec<LetterId> = letters.iter().rev().map(|letter| letter.head.id.clone()).collect();
+    let mut expected = vec![Some(LetterState::Open); 25];
+    (expected[0], expected[21]) = (None, Some(LetterState::Replayed));
+    let other = fixture.second();
+    assert_eq!(other.states(&ids).await.unwrap(), expected);
+    assert_eq!(other.states(&[]).await.unwrap(), []);
+    // Nothing of it is held on.
+    assert_eq!(fixture.store.states(&ids).await.unwrap(), expected);
+}
+
+pub(crate) async fn what_is_closed_unseen_is_closed_where_absence_is_not_certain(fixture: Fixture) {
+    let letter = rejected(1, NOW);
+    let id = &letter.head.id;
+    let discarded = closing(LetterState::Discarded, "alice");
+    let closed = fixture.store.close_unseen(id, &discarded).await.unwrap();
+    assert_eq!(closed, !fixture.store.knows_absence());
+    assert_eq!(fixture.store.state(id).await.unwrap(), closed.then_some(LetterState::Discarded));
+    assert!(!fixture.store.close_unseen(id, &discarded).await.unwrap(), "it is done");
+    let stored = fixture.store.store(&letter).await.unwrap();
+    assert_eq!(stored == Stored::Closed(LetterState::Discarded), closed);
+}

@@ -56,6 +56,8 @@ conformance!(
     basics::a_store_that_is_down_says_so_and_works_again,
     basics::a_list_goes_on_where_it_was_interrupted,
     changes::a_closed_letter_waits_no_more,
+    changes::several_letters_stand_where_each_of_them_does,
+    changes::what_is_closed_unseen_is_closed_where_absence_is_not_certain,
     changes::one_of_two_that_close_at_once_wins,
     changes::a_letter_that_is_stored_after_it_was_closed_waits_again,
     changes::what_is_held_stays_held_until_it_fails_and_what_is_open_is_never_held,

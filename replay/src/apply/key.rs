@@ -68,11 +68,17 @@ impl Worker<'_> {
                 return Walked::Stopped;
             }
             if !self.gate.admit().await {
+                let followers =
+                    next[place..].iter().filter(|turn| !walk.chosen.contains_key(&turn.id)).count();
+                self.with(|applied| applied.left += followers as u64);
                 return Walked::Stopped;
             }
             let outcome = self.letter(&turn.id, pin.flatten()).await;
             let goes_on = outcome.is_done();
             walk.told.insert(turn.id.clone());
+            if pin.is_some() {
+                self.chosen_is_taken_up();
+            }
             self.done(&turn.id, Some(walk.key.projection.as_str()), outcome);
             if !goes_on {
                 self.behind(walk, &next[place + 1..], &turn.id);
@@ -89,6 +95,7 @@ impl Worker<'_> {
             if walk.told.insert(turn.id.clone()) {
                 let outcome = Outcome::Behind(first.clone());
                 self.with(|applied| applied.count(&outcome));
+                self.chosen_is_taken_up();
                 let projection = Some(walk.key.projection.to_string());
                 let done = super::Done { id: turn.id.clone(), projection, outcome };
                 (self.tell)(super::Progress::Letter(&done));

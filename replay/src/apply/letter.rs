@@ -53,6 +53,7 @@ impl Worker<'_> {
             if projection.is_none() && matches!(outcome, Outcome::Unfinished(_)) {
                 first = Some(&letter.id);
             }
+            self.chosen_is_taken_up();
             self.done(&letter.id, projection, outcome);
         }
     }
@@ -162,6 +163,11 @@ impl Worker<'_> {
             true => Ok(outcome),
             false => Ok(Outcome::Edited),
         }
+    }
+
+    /// One less is left. What was not chosen was never counted among those.
+    pub(super) fn chosen_is_taken_up(&self) {
+        self.with(|applied| applied.left = applied.left.saturating_sub(1));
     }
 
     /// Counts and tells.

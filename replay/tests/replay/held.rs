@@ -152,7 +152,7 @@ async fn a_key_that_waits_for_a_letter_that_never_came_is_told_and_mended() {
     assert_eq!((applied.replayed, applied.behind, applied.still_held), (0, 1, 1), "{applied:?}");
     assert!(world.published().is_empty(), "nothing goes before what is missing");
 
-    let lacking = desk.lacking_keys(&LetterFilter::default()).await.unwrap();
+    let lacking = desk.lacking_keys(&LetterFilter::default(), &HashSet::new()).await.unwrap();
     assert_eq!((lacking.len(), lacking[0].missing.len()), (1, 1), "{lacking:?}");
     let missing = &lacking[0].missing[0];
     assert_eq!((lacking[0].projection.as_str(), lacking[0].since > 0), ("order-changed", true));
@@ -165,7 +165,7 @@ async fn a_key_that_waits_for_a_letter_that_never_came_is_told_and_mended() {
     let trail = world.trail().await;
     assert_eq!((trail.len(), &trail[0].letter), (1, &Some(missing.id.clone())));
     assert!(trail[0].result.starts_with("it is lost; "), "{trail:?}");
-    assert!(desk.lacking_keys(&LetterFilter::default()).await.unwrap().is_empty());
+    assert!(desk.lacking_keys(&LetterFilter::default(), &HashSet::new()).await.unwrap().is_empty());
 
     let applied = apply_all(&desk).await;
     assert!(applied.is_clean(), "{applied:?}");
@@ -180,8 +180,11 @@ async fn a_key_that_waits_for_nothing_but_a_letter_that_never_came_is_free_witho
     let desk = world.desk(&mended_events());
     let applied = apply_all(&desk).await;
     assert_eq!((applied.chosen, applied.still_held, applied.faults.len()), (0, 1, 1), "{applied:?}");
-    let lacking = desk.lacking_keys(&LetterFilter::default()).await.unwrap();
+    let lacking = desk.lacking_keys(&LetterFilter::default(), &HashSet::new()).await.unwrap();
+    // It is taken out, and nobody hears of it.
+    world.db.faults().add(Rule::on("TransactWriteItems", Fault::LoseReply).first(1));
     assert_eq!(discard(&desk, &lacking[0].missing[0].id, "it is lost").await.unwrap(), Discarded::Done);
+    assert_eq!(world.trail().await.len(), 1);
     put(&world, 2).await;
     world.deliver_from(&mended_events(), 1).await;
     assert_eq!(world.published(), [2]);
@@ -345,5 +348,101 @@ async fn what_waited_and_fails_when_it_is_replayed_is_open_and_goes_in_its_place
         assert!(world.published().is_empty());
         assert!(apply_all(&desk).await.is_clean());
         assert_eq!(world.published(), [2, 3]);
+    }
+}
+
+#[tokio::test]
+async fn a_discard_whose_answer_was_lost_is_done_and_noted() {
+    let world = World::table().await;
+    put(&world, 1).await;
+    world.deliver(EVENTS).await;
+    let id = letters(&world).await.remove(0).head.id;
+    let lost = Rule::on("UpdateItem", Fault::LoseReply).table("millstream-letters").first(1);
+    let lost = world.db.faults().add(lost);
+    let desk = world.desk(&mended_events());
+    assert_eq!(discard(&desk, &id, "none of it").await.unwrap(), Discarded::Done);
+    assert_eq!(world.db.faults().fired(lost), 1);
+    let trail = world.trail().await;
+    assert_eq!((trail.len(), trail[0].action.as_str()), (1, "discard"));
+    assert_eq!(discard(&desk, &id, "none of it").await, Ok(Discarded::WasClosed(LetterState::Discarded)));
+    put(&world, 2).await;
+    world.deliver_from(&mended_events(), 1).await;
+    assert_eq!(world.published(), [2]);
+}
+
+#[tokio::test]
+async fn a_discard_that_cannot_be_noted_frees_its_key_all_the_same() {
+    let world = World::table().await;
+    put(&world, 1).await;
+    world.deliver(EVENTS).await;
+    let id = letters(&world).await.remove(0).head.id;
+    world.db.faults().add(Rule::on("PutItem", Fault::AccessDenied).table("millstream-letters"));
+    discard(&world.desk(&mended_events()), &id, "none of it").await.unwrap_err();
+    world.db.faults().clear();
+    put(&world, 2).await;
+    world.deliver_from(&mended_events(), 1).await;
+    assert_eq!(world.published(), [2]);
+}
+
+#[tokio::test]
+async fn letters_that_were_seen_are_not_looked_for() {
+    let world = World::table().await;
+    held(&world).await;
+    let seen: HashSet<LetterId> = letters(&world).await.into_iter().map(|letter| letter.head.id).collect();
+    let desk = world.desk(EVENTS);
+    for (seen, reads) in [(seen, 2), (HashSet::new(), 5)] {
+        let before = world.db.faults().count("GetItem");
+        assert!(desk.lacking_keys(&LetterFilter::default(), &seen).await.unwrap().is_empty());
+        assert_eq!(
+            world.db.faults().count("GetItem") - before,
+            reads,
+            "the projection's row, the key's, the letters"
+        );
+    }
+}
+
+#[tokio::test]
+async fn where_no_letter_was_agreed_to_only_keys_are_let_go() {
+    let world = World::table().await;
+    held(&world).await;
+    let desk = world.desk(&mended_events());
+    let keys = || Selection::Keys(LetterFilter::default());
+    let applied = apply(&desk, keys(), Pace::default(), &Brake::default(), &|_| ()).await.unwrap();
+    assert!(applied.is_clean() && applied.replayed == 0 && world.published().is_empty(), "{applied:?}");
+    // Whoever closed them died before the key was free.
+    let closing =
+        Closing { state: LetterState::Discarded, at: 0, by: "lee".to_owned(), reason: "no".to_owned() };
+    for letter in letters(&world).await {
+        assert!(desk.letters().close(&letter.head.id, 0, &closing).await.unwrap());
+    }
+    apply(&desk, keys(), Pace::default(), &Brake::default(), &|_| ()).await.unwrap();
+    put(&world, 4).await;
+    world.deliver_from(&mended_events(), 3).await;
+    assert_eq!(world.published(), [4]);
+}
+
+#[tokio::test]
+async fn what_is_left_when_it_is_stopped_counts_what_was_chosen_and_what_waits_behind_it() {
+    // Stopped after the first letter of a key whose others were not chosen, and after all of that key.
+    for (taken_up, left) in [(1, 2 + 1), (3, 1)] {
+        let world = World::table().await;
+        held(&world).await;
+        world.db.put("Orders", json!({ "orderId": "o2", "n": 9 })).await;
+        world.deliver_from(EVENTS, 3).await;
+        let filter = LetterFilter { states: vec![LetterState::Open], ..LetterFilter::default() };
+        let (brake, told) = (Brake::default(), Mutex::new(0));
+        let tell = |progress: Progress<'_>| {
+            if let Progress::Letter(_) = progress {
+                let mut told = told.lock().unwrap();
+                *told += 1;
+                if *told == taken_up {
+                    brake.pull();
+                }
+            }
+        };
+        let pace = Pace { concurrency: 1, ..Pace::default() };
+        let desk = world.desk(&mended_events());
+        let applied = apply(&desk, Selection::Filter(filter), pace, &brake, &tell).await.unwrap();
+        assert_eq!((applied.chosen, applied.replayed, applied.left), (2, taken_up, left), "{applied:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Letters in an SQS queue, from the poison record to the empty queue.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::TryStreamExt;
 use millstream_processor::letters::LetterFilter;
 use millstream_processor::letters::queue::{Patience, QueueLetters};
+use millstream_processor::projections::ProjectionName;
 use millstream_processor::source::failure::StreamRanges;
 use millstream_processor::wiring;
 use millstream_replay::desk::Desk;
@@ -161,4 +163,57 @@ async fn what_a_mapping_gave_up_on_waits_in_the_queue_and_is_replayed_from_there
     assert!(applied.is_clean() && applied.replayed == 2, "{applied:?}");
     assert_eq!(world.rows().await, [json!({ "orderId": "o1" }), json!({ "orderId": "o2" })]);
     assert_eq!(queue.messages().await, 0);
+}
+
+/// The first change of o1 fails, with a letter of another key beside it.
+async fn two_keys(queue: &Queue) {
+    for id in ["o1", "o2"] {
+        queue.world.db.put("Orders", json!({ "orderId": id, "n": 1 })).await;
+    }
+    queue.world.deliver_to(queue.desk(EVENTS).pipeline, EVENTS, 0).await;
+    assert_eq!(queue.messages().await, 2);
+}
+
+#[tokio::test]
+async fn a_worker_gives_back_what_it_received_to_close_a_letter() {
+    let queue = Queue::start(&[]).await;
+    two_keys(&queue).await;
+    // The cause has gone: one of them goes through when it comes again.
+    queue.world.deliver_to(queue.desk(&mended_events()).pipeline, &mended_events(), 1).await;
+    assert_eq!((queue.world.published().len(), queue.messages().await), (1, 1));
+    assert_eq!(queue.verdicts(&mended_events()).await, [Verdict::WouldWrite]);
+}
+
+#[tokio::test]
+async fn a_letter_in_other_hands_is_not_taken_for_absent() {
+    let queue = Queue::start(&[]).await;
+    let world = &queue.world;
+    two_keys(&queue).await;
+    let other = queue.desk(EVENTS);
+    let filter = LetterFilter::default();
+    let heads: Vec<_> = other.letters().list(&filter).try_collect().await.unwrap();
+    for head in &heads {
+        other.letters().prolong(&head.id).await.unwrap();
+    }
+    // It goes through although its letter cannot be found: whoever has that may have edited it.
+    world.deliver_to(queue.desk(&mended_events()).pipeline, &mended_events(), 0).await;
+    assert_eq!(world.published(), [1, 1]);
+    let desk = queue.desk(&mended_events());
+    let projection = ProjectionName::new("order-changed").unwrap();
+    assert_eq!(desk.pipeline.holds.keys(&projection).await.unwrap().len(), 2);
+    let lacking = desk.lacking_keys(&filter, &HashSet::new()).await.unwrap();
+    assert_eq!(lacking.len(), 2);
+    assert!(lacking[0].text().contains("not there, or in someone else's hands: "), "{}", lacking[0].text());
+    for head in &heads {
+        assert!(desk.is_known(&head.id).await.unwrap());
+        assert_eq!(discard(&desk, &head.id, "it is lost").await.unwrap(), Discarded::Done);
+    }
+    assert!(desk.pipeline.holds.keys(&projection).await.unwrap().is_empty());
+
+    // They turn up, and are closed.
+    other.letters().release().await;
+    assert_eq!(queue.messages().await, 2);
+    let applied = apply_all(&desk).await;
+    assert_eq!((applied.replayed, applied.was_closed), (0, 2), "{applied:?}");
+    assert_eq!((world.published(), queue.messages().await), (vec![1, 1], 0));
 }

@@ -9,8 +9,6 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use millstream_processor::letters::LetterHead;
-use millstream_processor::outcome::Fault;
 use millstream_replay::apply::{Applied, Brake, Done, Pace, Progress, Selection, Stopped, apply};
 use millstream_replay::desk::Desk;
 use millstream_replay::plan::{PlanFile, PlanFileError};
@@ -78,19 +76,30 @@ pub(super) async fn run(
     out: &mut (dyn Write + Send),
 ) -> Result<(), Failure> {
     let desk = office.desk()?;
-    let selection = select(args, office)?;
-    let pace = Pace {
+    let mut selection = select(args, office)?;
+    let mut pace = Pace {
         interval: args.rate,
         limit: args.limit,
         stop_after: args.stop_after,
         concurrency: args.concurrency.into(),
     };
     let is_plan = matches!(selection, Selection::Plan(_));
+    let mut unreadable = Vec::new();
     // A plan is compared with its letters in any case; where nobody is asked, once is enough.
     if !(is_plan && args.yes) {
-        let letters = waiting(desk, &selection).await?;
-        if letters == 0 && !is_plan {
+        let letters = waiting(desk, &selection, &mut unreadable).await?;
+        if letters == 0 {
+            // What comes meanwhile was not agreed to.
+            pace.limit = Some(0);
+        }
+        if letters == 0
+            && let Selection::Filter(filter) = selection
+        {
             args.filter.nothing(&office.known, NOTHING_WAITS)?;
+            selection = Selection::Keys(filter);
+        } else {
+            // They are listed once more.
+            unreadable.clear();
         }
         if letters > 0 && !confirmed(args, letters)? {
             return Err(Failure::Failed("nothing was done".to_owned()));
@@ -104,7 +113,8 @@ pub(super) async fn run(
     listener.abort();
     let telling = telling.into_inner().unwrap_or_else(PoisonError::into_inner);
     telling.bar.finish_and_clear();
-    let applied = applied.map_err(refused)?;
+    let mut applied = applied.map_err(refused)?;
+    applied.faults.splice(0..0, unreadable);
     applied.faults.iter().for_each(warn);
     // Whether anyone reads it or not: what was done is done, and what is left is left.
     let printed = telling.failure.map_or(Ok(()), Err).and_then(|()| summary(args, &applied, telling.out));
@@ -112,16 +122,20 @@ pub(super) async fn run(
     printed
 }
 
-/// How many letters there are to be replayed.
-async fn waiting(desk: &Desk, selection: &Selection) -> Result<u64, Failure> {
-    match selection {
-        Selection::Plan(plan) => plan.waiting(desk).await.map_err(refused),
-        Selection::Filter(filter) => {
-            let waits = |head: &Result<LetterHead, Fault>| head.as_ref().is_ok_and(|head| head.state.waits());
-            let heads = desk.letters().list(filter);
-            Ok(heads.filter(|head| std::future::ready(waits(head))).count().await as u64)
+/// How many letters there are to be replayed, and what is wrong with those that cannot be read.
+async fn waiting(desk: &Desk, selection: &Selection, wrong: &mut Vec<String>) -> Result<u64, Failure> {
+    let filter = match selection {
+        Selection::Plan(plan) => return plan.waiting(desk).await.map_err(refused),
+        Selection::Filter(filter) | Selection::Keys(filter) => filter,
+    };
+    let (mut letters, mut heads) = (0, desk.letters().list(filter));
+    while let Some(head) = heads.next().await {
+        match head {
+            Ok(head) => letters += u64::from(head.state.waits()),
+            Err(fault) => wrong.push(fault.to_string()),
         }
     }
+    Ok(letters)
 }
 
 fn select(args: &ApplyArgs, office: &Office) -> Result<Selection, Failure> {
@@ -228,7 +242,7 @@ fn summary(args: &ApplyArgs, applied: &Applied, out: &mut (dyn Write + Send)) ->
             (applied.was_closed, "closed by others"),
             (applied.failed, "failed"),
             (applied.behind, "behind a letter that has to go first"),
-            (applied.still_held, "keys that still wait for a change on its way to the letters"),
+            (applied.still_held, "keys that still wait for letters that are lost or on their way"),
         ] {
             if number > 0 {
                 write!(out, ", {number} {what}")?;
@@ -247,9 +261,7 @@ fn summary(args: &ApplyArgs, applied: &Applied, out: &mut (dyn Write + Send)) ->
 /// Whether it ended as it was asked to. A limit is asked for; to be stopped by hand is not, and a script has to know.
 fn verdict(applied: &Applied) -> Result<(), Failure> {
     if applied.stopped == Some(Stopped::Brake) {
-        let Applied { replayed, superseded, was_closed, failed, behind, .. } = applied;
-        let taken_up = replayed + superseded + was_closed + failed + behind;
-        let left = count(applied.chosen.saturating_sub(taken_up), "letter");
+        let left = count(applied.left, "letter");
         return Err(Failure::Failed(format!("stopped before the end: {left} left")));
     }
     match applied.is_clean() {

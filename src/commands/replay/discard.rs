@@ -3,13 +3,14 @@
 use std::io::Write;
 
 use clap::Args;
+use millstream_processor::letters::LetterId;
 use millstream_replay::discard::{Discarded, discard};
 
 use super::{Failure, Office, show, warn};
 
 #[derive(Debug, Args)]
 pub(super) struct DiscardArgs {
-    /// The letters, as `list --ids` names them
+    /// The letters, as `list` names them; one that is not there too, if a key waits for it
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
     /// Why, for those who ask later
@@ -29,7 +30,11 @@ pub(super) async fn run(
     // A wrong id is found before anything is done.
     let mut letters = Vec::new();
     for id in &args.ids {
-        letters.push(show::find(id, &*office.store).await?.head.id);
+        // It need not be there, if a key waits for it.
+        match LetterId::from_text(id) {
+            Some(letter) if desk.is_known(&letter).await? => letters.push(letter),
+            _ => return Err(show::unknown(id, &*office.store).await),
+        }
     }
     let mut closed_before = 0;
     for id in letters {

@@ -82,10 +82,18 @@ pub(super) async fn run(
 }
 
 async fn from_files(importer: &Importer<'_>, path: &Path, told: &mut Told<'_>) -> Result<(), Failure> {
-    for path in files(path)? {
-        let unreadable =
-            |error: io::Error| Failure::Usage(format!("cannot read {}: {error}", path.display()));
-        let text = fs::read_to_string(&path).map_err(unreadable)?;
+    let inside = match files(path) {
+        Ok(inside) => inside,
+        Err(error) => return told.unreadable(path, &error),
+    };
+    for path in inside {
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                told.unreadable(&path, &error)?;
+                continue;
+            }
+        };
         // One document on many lines, or one a line.
         if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() {
             told.document(&path.display().to_string(), &importer.import(&text).await)?;
@@ -100,14 +108,13 @@ async fn from_files(importer: &Importer<'_>, path: &Path, told: &mut Told<'_>) -
 }
 
 /// The file, or the files in the folder.
-fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let unreadable = |error: io::Error| Failure::Usage(format!("cannot read {}: {error}", path.display()));
     let mut inside = Vec::new();
-    for entry in fs::read_dir(path).map_err(unreadable)? {
-        inside.push(entry.map_err(unreadable)?.path());
+    for entry in fs::read_dir(path)? {
+        inside.push(entry?.path());
     }
     inside.retain(|path| path.is_file());
     inside.sort();
@@ -125,7 +132,6 @@ struct Told<'a> {
 
 impl Told<'_> {
     fn document(&mut self, place: &str, imported: &Result<Imported, ImportError>) -> Result<(), Failure> {
-        self.documents += 1;
         let problem = match imported {
             Ok(imported) => {
                 self.letters += imported.stored.len() as u64;
@@ -133,13 +139,31 @@ impl Told<'_> {
             }
             Err(error) => Some(error.to_string()),
         };
+        self.tell(place, imported.as_ref().ok(), problem)
+    }
+
+    /// What cannot be read is like a document that is something else: the others may be what they should be.
+    fn unreadable(&mut self, path: &Path, error: &io::Error) -> Result<(), Failure> {
+        let place = path.display().to_string();
+        match error.kind() {
+            io::ErrorKind::NotFound => Err(Failure::Usage(format!("cannot read {place}: {error}"))),
+            _ => self.tell(&place, None, Some(error.to_string())),
+        }
+    }
+
+    fn tell(
+        &mut self,
+        place: &str,
+        imported: Option<&Imported>,
+        problem: Option<String>,
+    ) -> Result<(), Failure> {
+        self.documents += 1;
         self.kept += u64::from(problem.is_some());
         if self.json {
-            let imported = imported.as_ref().ok();
             let line = json!({ "document": place, "imported": imported, "problem": problem });
             return print_json(&line, false, self.out);
         }
-        if let Ok(imported) = imported {
+        if let Some(imported) = imported {
             let stored = count(imported.stored.len() as u64, "new letter");
             write!(self.out, "{place}: {stored}")?;
             if imported.known > 0 {

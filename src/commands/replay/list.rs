@@ -1,13 +1,16 @@
 //! `millstream replay list`: the letters, grouped by what went wrong, or each on a line.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
-use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use millstream_processor::clock::{Clock, SystemClock};
-use millstream_processor::letters::{LetterFilter, LetterHead, LetterState, LetterStore};
+use millstream_processor::letters::{LetterFilter, LetterHead, LetterId, LetterState, LetterStore};
+use millstream_processor::outcome::Fault;
 use millstream_projections::event::rfc3339;
 use millstream_replay::desk::Desk;
 use millstream_replay::gauges::Gauges;
@@ -45,17 +48,18 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let (store, known) = (&*office.store, &office.known);
     let filter = args.filter.filter(known)?;
+    let mut seen = HashSet::new();
     let (letters, faults, unreadable) = match (args.prometheus, args.ids) {
         (true, _) => gauges(store, &filter, known, out).await?,
-        (false, true) => each(args, store, &filter, out).await?,
-        (false, false) => grouped(args, store, &filter, out).await?,
+        (false, true) => each(args, store.list(&filter), &mut seen, out).await?,
+        (false, false) => grouped(args, store.list(&filter), &mut seen, out).await?,
     };
     out.flush()?;
     for fault in &faults {
         warn(fault);
     }
     if let Some(wired) = office.desk.as_ref().filter(|_| filter.admits_state(LetterState::Held)) {
-        tell_lacking(&wired.desk, &filter).await;
+        tell_lacking(&wired.desk, &filter, &seen).await;
     }
     if unreadable > 0 {
         let what = count(unreadable, "thing");
@@ -71,9 +75,9 @@ pub(super) async fn run(
     }
 }
 
-/// Warns of keys whose changes wait for letters that are not there: no list shows them.
-async fn tell_lacking(desk: &Desk, filter: &LetterFilter) {
-    match tokio::time::timeout(PATIENCE, desk.lacking_keys(filter)).await {
+/// Warns of keys whose changes wait for letters that are not there: no list shows them. Those that were `seen` are there.
+async fn tell_lacking(desk: &Desk, filter: &LetterFilter, seen: &HashSet<LetterId>) {
+    match tokio::time::timeout(PATIENCE, desk.lacking_keys(filter, seen)).await {
         Ok(Ok(keys)) => {
             keys.iter().take(NAMED).for_each(|key| warn(key.text()));
             if keys.len() > NAMED {
@@ -81,20 +85,25 @@ async fn tell_lacking(desk: &Desk, filter: &LetterFilter) {
             }
         }
         Ok(Err(fault)) => warn(format_args!("whether keys wait for letters that are not there: {fault}")),
-        Err(_) => warn("whether keys wait for letters that are not there: the ledger does not answer"),
+        Err(_) => warn("whether keys wait for letters that are not there: it took too long to find out"),
     }
 }
 
 /// How many letters were listed, what was wrong with others, and how many those are.
 type Listed = (u64, Vec<String>, u64);
+/// What a store lists.
+type Heads<'a> = BoxStream<'a, Result<LetterHead, Fault>>;
 
 async fn grouped(
     args: &ListArgs,
-    store: &dyn LetterStore,
-    filter: &LetterFilter,
+    heads: Heads<'_>,
+    seen: &mut HashSet<LetterId>,
     out: &mut (dyn Write + Send),
 ) -> Result<Listed, Failure> {
-    let summary = Summary::of(store.list(filter)).await;
+    let heads = heads.inspect_ok(|head| {
+        seen.insert(head.id.clone());
+    });
+    let summary = Summary::of(heads).await;
     if args.json {
         print_json(&summary, true, out)?;
     } else if summary.letters > 0 {
@@ -139,17 +148,17 @@ fn printable(message: &str) -> String {
 
 async fn each(
     args: &ListArgs,
-    store: &dyn LetterStore,
-    filter: &LetterFilter,
+    mut heads: Heads<'_>,
+    seen: &mut HashSet<LetterId>,
     out: &mut (dyn Write + Send),
 ) -> Result<Listed, Failure> {
     let (mut letters, mut unreadable) = (0, 0);
-    let mut heads = store.list(filter);
     while let Some(head) = heads.next().await {
         match head {
             Ok(head) => {
                 letters += 1;
                 line(args, &head, out)?;
+                seen.insert(head.id);
             }
             Err(fault) => {
                 unreadable += 1;

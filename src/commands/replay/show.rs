@@ -78,7 +78,8 @@ pub(super) async fn find(id: &str, store: &dyn LetterStore) -> Result<Letter, Fa
     }
 }
 
-async fn unknown(id: &str, store: &dyn LetterStore) -> Failure {
+/// What is said where nothing has that name.
+pub(super) async fn unknown(id: &str, store: &dyn LetterStore) -> Failure {
     let filter = LetterFilter::default();
     let heads =
         store.list(&filter).filter_map(|head| async move { head.ok().map(|head| head.id.to_string()) });

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::clock::Deadline;
 use crate::ledger::{EXPIRES, ID};
-use crate::letters::{Closing, LetterId, LetterState};
+use crate::letters::{AuditEntry, Closing, LetterHead, LetterId, LetterState};
 use crate::outcome::Fault;
 use crate::retry::RetryPolicy;
 use crate::sink::fault::fault;
@@ -84,4 +84,20 @@ impl ClosedLetters {
 
 fn key(id: &LetterId) -> AttributeValue {
     AttributeValue::S(format!("closed/{id}"))
+}
+
+/// What remains of a letter that is discarded.
+pub(super) fn last_words(head: &LetterHead, closing: &Closing) -> AuditEntry {
+    let part =
+        |name: &str, value: Option<&str>| value.map_or(String::new(), |value| format!(", {name} {value}"));
+    let result = format!(
+        "discarded: {}; the queue does not keep it: source {}{}{}{}",
+        closing.reason,
+        head.source,
+        part("projection", head.projection.as_deref()),
+        part("key", head.digest.as_deref()),
+        part("version", head.version.as_deref()),
+    );
+    let (by, letter) = (closing.by.clone(), Some(head.id.clone()));
+    AuditEntry { at: closing.at, by, action: "delete".to_owned(), letter, result }
 }
