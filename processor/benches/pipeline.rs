@@ -74,6 +74,16 @@ topic = "arn:aws:sns:eu-west-1:000000000000:order-changed"
 include = ["status", "total"]
 "#;
 
+const AGGREGATE: &str = r#"
+[projection.by-customer]
+kind = "aggregate"
+from = "orders"
+table = "CustomerStats"
+group = { customerId = "{customerId}" }
+count = "orders"
+sum = { revenue = "{total}" }
+"#;
+
 fn host(projections: &[&str]) -> LambdaHost {
     let toml = format!("{SOURCE}{}", projections.concat());
     let config = Config::parse("bench.toml", &toml, &|_| None).expect("a valid config");
@@ -85,6 +95,7 @@ fn host(projections: &[&str]) -> LambdaHost {
     let pipeline = Pipeline {
         routes,
         rows: Arc::new(Nowhere),
+        folds: Arc::new(Nowhere),
         topics: Arc::new(Nowhere),
         // No record of these events becomes a letter.
         letters: Arc::new(DirectoryLetters::new("unused", Arc::new(SystemClock))),
@@ -104,10 +115,11 @@ fn pipeline(criterion: &mut Criterion) {
     let event = Bytes::from(event(RECORDS));
     println!("{} bytes a record", event.len() / RECORDS);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let cases: [(&str, &[&str]); 4] = [
+    let cases: [(&str, &[&str]); 5] = [
         ("nothing concerned (changed)", &[UNTOUCHED]),
         ("nothing concerned (where)", &[FILTERED]),
         ("one replica, distinct keys", &[REPLICA]),
+        ("one aggregate, distinct items", &[AGGREGATE]),
         ("replica, copy and emit", &[REPLICA, COPY, EMIT]),
     ];
     let mut group = criterion.benchmark_group("pipeline");

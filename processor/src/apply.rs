@@ -111,9 +111,11 @@ impl Applier<'_> {
         }
         let result = match &effect.write {
             Write::Drop { .. } => self.drop_once(projection.name(), effect).await,
-            Write::Put { .. } | Write::Delete { .. } | Write::Patch { .. } | Write::Publish(_) => {
-                self.write(projection.name(), effect).await
-            }
+            Write::Put { .. }
+            | Write::Delete { .. }
+            | Write::Patch { .. }
+            | Write::Publish(_)
+            | Write::Fold(_) => self.write(projection.name(), effect).await,
         };
         match result {
             Ok(ended) => {
@@ -133,9 +135,9 @@ impl Applier<'_> {
                 self.row(write(projection, table, key, None, effect)).await.map(Ended::of)
             }
             Target::Found { table, index, key } => self.found(projection, table, index, key, effect).await,
-            Target::Topic { topic } => Err(Fault::new(
+            Target::Topic { .. } | Target::Shared { .. } => Err(Fault::new(
                 FaultKind::Rejected,
-                format!("a {} is no event and cannot go to topic {topic}", effect.write.kind()),
+                format!("a {} cannot be written to {}", effect.write.kind(), effect.target.resource()),
             )),
         }
     }
@@ -246,9 +248,13 @@ impl Tally {
         if let Ended::Applied { written, .. } = ended
             && *written > 0
         {
-            let mut counts = self.by_resource.lock().unwrap_or_else(PoisonError::into_inner);
-            *counts.entry((resource.clone(), kind)).or_default() += written;
+            self.add(resource, kind, *written);
         }
+    }
+
+    pub(crate) fn add(&self, resource: &Arc<str>, kind: &'static str, written: u64) {
+        let mut counts = self.by_resource.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry((resource.clone(), kind)).or_default() += written;
     }
 
     /// The counts, and none from now on.

@@ -47,6 +47,15 @@ pub struct Chain {
     pub newest_first: Vec<Planned>,
 }
 
+/// The folds of one projection: one chain for each source item, in the order in which they came first.
+#[derive(Debug)]
+pub struct FoldLane {
+    /// Which projection of the source.
+    pub projection: usize,
+    /// All of their effects are folds.
+    pub chains: Vec<Chain>,
+}
+
 /// The events of one batch for one topic: one queue for each source item, oldest first, as are the events in each.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -59,6 +68,8 @@ pub struct Outbox {
 pub struct Plan {
     /// Rows, by target.
     pub lanes: Vec<Lane>,
+    /// Folds, by projection.
+    pub folds: Vec<FoldLane>,
     /// Topics.
     pub outboxes: HashMap<Arc<str>, Outbox>,
 }
@@ -69,7 +80,15 @@ pub struct Planner {
     /// In the order in which their first effects came: where time runs out, the oldest changes are done first.
     lanes: Vec<Vec<Planned>>,
     places: HashMap<(usize, Vec<u8>), usize>,
+    folds: Vec<Folds>,
     outboxes: HashMap<Arc<str>, Outbox>,
+}
+
+/// The folds of one projection as they come.
+struct Folds {
+    projection: usize,
+    items: Vec<Vec<Planned>>,
+    places: HashMap<KeyDigest, usize>,
 }
 
 impl Planner {
@@ -79,6 +98,10 @@ impl Planner {
             (Write::Publish(event), Target::Topic { topic }) => {
                 let outbox = self.outboxes.entry(topic).or_default();
                 outbox.add(effect.guard.digest, PlannedEvent { unit, event });
+            }
+            (write @ Write::Fold(_), target) => {
+                let effect = Effect { target, guard: effect.guard, write };
+                self.fold(Planned { unit, effect });
             }
             (write, target) => {
                 let next = self.lanes.len();
@@ -94,7 +117,30 @@ impl Planner {
 
     /// The finished plan.
     pub fn finish(self) -> Plan {
-        Plan { lanes: self.lanes.into_iter().map(Lane::new).collect(), outboxes: self.outboxes }
+        let fold = |folds: Folds| FoldLane {
+            projection: folds.projection,
+            chains: folds.items.into_iter().map(Chain::new).collect(),
+        };
+        Plan {
+            lanes: self.lanes.into_iter().map(Lane::new).collect(),
+            folds: self.folds.into_iter().map(fold).collect(),
+            outboxes: self.outboxes,
+        }
+    }
+
+    fn fold(&mut self, planned: Planned) {
+        let projection = planned.unit.projection;
+        let known = self.folds.iter().position(|folds| folds.projection == projection);
+        let place = known.unwrap_or_else(|| {
+            self.folds.push(Folds { projection, items: Vec::new(), places: HashMap::new() });
+            self.folds.len() - 1
+        });
+        let Folds { items, places, .. } = &mut self.folds[place];
+        let item = *places.entry(planned.effect.guard.digest).or_insert(items.len());
+        if item == items.len() {
+            items.push(Vec::with_capacity(1));
+        }
+        items[item].push(planned);
     }
 }
 
@@ -153,15 +199,13 @@ impl Chain {
     }
 }
 
-/// What the newest put meets is what stood there before the oldest change: those in between are not written.
+/// What the newest effect meets is what stood there before the oldest change: those in between are not written.
 fn guess_from_oldest(newest_first: &mut [Planned]) {
     let [newest, .., oldest] = newest_first else { return };
-    let there = match &oldest.effect.write {
-        Write::Put { expect_row, .. } => *expect_row,
-        Write::Delete { .. } => true,
-        Write::Patch { .. } | Write::Drop { .. } | Write::Publish(_) => return,
-    };
-    if let Write::Put { expect_row, .. } = &mut newest.effect.write {
-        *expect_row = there;
+    match (&mut newest.effect.write, &oldest.effect.write) {
+        (Write::Put { expect_row, .. }, Write::Put { expect_row: there, .. }) => *expect_row = *there,
+        (Write::Put { expect_row, .. }, Write::Delete { .. }) => *expect_row = true,
+        (Write::Fold(newest), Write::Fold(oldest)) => newest.guess.clone_from(&oldest.guess),
+        _ => {}
     }
 }

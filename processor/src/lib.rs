@@ -6,6 +6,8 @@
 pub mod apply;
 /// Time and its limits, injected.
 pub mod clock;
+/// What source items contribute to the rows that they share, in as few transactions as they fit into.
+pub mod fold;
 /// Keys whose changes wait behind a letter.
 pub mod holds;
 /// Who runs the pipeline: the Lambda, and a plain reader of one stream.

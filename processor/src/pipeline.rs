@@ -10,6 +10,7 @@ use millstream_projections::{Change, Effects, KeyDigest, Projection, ProjectionN
 
 use crate::apply::{Applier, Broken, Ended, Tally, worse};
 use crate::clock::{Clock, Deadline};
+use crate::fold::{Folder, Rows};
 use crate::holds::{self, Holds, NoHolds, OrderedKey};
 use crate::lanes::{Outbox, Plan, Planner, Unit};
 use crate::letters::{Closing, LetterState, LetterStore};
@@ -21,6 +22,7 @@ use crate::report::{Counts, Report};
 use crate::retry::RetryPolicy;
 use crate::route::Routes;
 use crate::settle::{LETTERS_AT_ONCE, Settled, Settler};
+use crate::sink::fold::FoldSink;
 use crate::sink::{RowSink, TopicSink};
 use crate::source::Batch;
 
@@ -42,6 +44,8 @@ pub struct Pipeline {
     pub routes: Routes,
     /// Where rows are written.
     pub rows: Arc<dyn RowSink>,
+    /// Where contributions to shared rows are folded.
+    pub folds: Arc<dyn FoldSink>,
     /// Where events go.
     pub topics: Arc<dyn TopicSink>,
     /// Where letters are kept.
@@ -109,12 +113,26 @@ impl Pipeline {
         let (broken, tally) = (&broken, &outcomes.tally);
         let applier = Applier { rows: &*self.rows, projections, retry, concurrency, deadline, broken, tally };
         let publisher = Publisher { topics: &*self.topics, retry, concurrency, deadline, broken, tally };
+        let folder = Folder {
+            sink: &*self.folds,
+            projections,
+            retry,
+            concurrency,
+            deadline,
+            broken,
+            tally,
+            rows: Rows::default(),
+        };
         let publish = |(topic, outbox): (Arc<str>, Outbox)| {
             let publisher = &publisher;
             async move { publisher.run(&topic, outbox).await }
         };
-        let (rows, events) = join!(applier.run(plan.lanes), join_all(plan.outboxes.into_iter().map(publish)));
-        for (unit, ended) in rows.into_iter().chain(events.into_iter().flatten()) {
+        let (rows, folds, events) = join!(
+            applier.run(plan.lanes),
+            folder.run(plan.folds),
+            join_all(plan.outboxes.into_iter().map(publish))
+        );
+        for (unit, ended) in rows.into_iter().chain(folds).chain(events.into_iter().flatten()) {
             outcomes.add(unit, ended);
         }
     }

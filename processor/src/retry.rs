@@ -30,7 +30,7 @@ impl RetryPolicy {
 
     /// Starts counting the attempts at one thing.
     pub fn start(&self) -> Waits {
-        let backoff = ExponentialBackoffBuilder::<TokioClock>::new()
+        let mut backoff = ExponentialBackoffBuilder::<TokioClock>::new()
             .with_initial_interval(self.initial)
             .with_max_interval(self.max)
             .with_multiplier(2.0)
@@ -38,6 +38,8 @@ impl RetryPolicy {
             .with_randomization_factor(0.0)
             .with_max_elapsed_time(Some(self.elapsed))
             .build();
+        // The builder starts at the machine's own time, whatever clock it is given.
+        backoff.reset();
         Waits { backoff, chance: self.chance.clone() }
     }
 

@@ -10,10 +10,13 @@ use crate::wiring::Aws;
 /// One table.
 pub(crate) mod table;
 
-/// Makes the ledger, and the table of letters if the config keeps them in one. Tells the names of the tables.
+/// Makes the ledger, and the tables of values and of letters if the config needs them. Tells the names of the tables.
 pub async fn create_tables(config: &Config, aws: &Aws) -> Result<Vec<String>, Fault> {
     let client = aws.dynamodb();
     let mut tables = vec![(config.state.ledger_table(), &ledger::DEFINITION)];
+    if config.projections.iter().any(|projection| projection.kind.keeps_values()) {
+        tables.push((config.state.values_table(), &ledger::VALUES));
+    }
     if matches!(config.letters.store, LettersStore::Table) {
         tables.push((config.state.letters_table(), &letters::DEFINITION));
     }

@@ -127,11 +127,12 @@ impl Aws {
 
 /// The pipeline that a config describes. Makes no request.
 pub fn pipeline(config: &Config, aws: &Aws, clock: Arc<dyn Clock>) -> Pipeline {
-    let ledger = Ledger { table: config.state.ledger_table().into(), keep: config.state.tombstones };
     let settings = &config.pipeline;
+    let sink = Arc::new(DynamoDbSink::new(aws.dynamodb(), Ledger::of(&config.state), clock.clone()));
     Pipeline {
         routes: routes(config),
-        rows: Arc::new(DynamoDbSink::new(aws.dynamodb(), ledger, clock.clone())),
+        rows: sink.clone(),
+        folds: sink,
         topics: Arc::new(SnsSink::new(aws.sns())),
         letters: letters(config, aws, clock.clone()),
         holds: Arc::new(LedgerHolds::new(aws.dynamodb(), config.state.ledger_table().into())),

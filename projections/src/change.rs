@@ -74,17 +74,17 @@ impl Change {
 
     /// What the item is now: `None` after a removal.
     pub fn after(&self) -> View<'_> {
-        View { keys: &self.keys, image: self.new.as_ref() }
+        View { keys: &self.keys, image: self.new.as_ref(), made: None }
     }
 
     /// What the item was before: `None` of an item that is new.
     pub fn before(&self) -> View<'_> {
-        View { keys: &self.keys, image: self.old.as_ref() }
+        View { keys: &self.keys, image: self.old.as_ref(), made: None }
     }
 
     /// The item as it last stood: the new image, or the old one of an item that is gone.
     pub fn latest(&self) -> View<'_> {
-        View { keys: &self.keys, image: self.new.as_ref().or(self.old.as_ref()) }
+        View { keys: &self.keys, image: self.new.as_ref().or(self.old.as_ref()), made: None }
     }
 }
 
@@ -95,11 +95,37 @@ pub struct View<'a> {
     pub keys: &'a Image,
     /// The image of this side, if there is one.
     pub image: Option<&'a Image>,
+    /// What the projection adds to it, if it adds anything.
+    pub made: Option<Made<'a>>,
 }
 
-impl View<'_> {
+/// A value that a projection makes itself, for its templates to read like an attribute.
+#[derive(Debug, Clone, Copy)]
+pub struct Made<'a> {
+    /// Its name, [`SHARD`] or [`EACH`].
+    pub name: &'static str,
+    /// The value.
+    pub value: &'a Value,
+}
+
+/// The name of the number that spreads a totals row over several: `{ms:shard}`.
+pub const SHARD: &str = "ms:shard";
+/// The name of one element of a list or set: `{ms:each}`, `{ms:each.sku}`.
+pub const EACH: &str = "ms:each";
+
+impl<'a> View<'a> {
+    /// The same side with a value that templates read by this name.
+    pub fn with(self, name: &'static str, value: &'a Value) -> Self {
+        Self { made: Some(Made { name, value }), ..self }
+    }
+
     /// One attribute; key attributes are readable on either side of every change.
     pub fn attribute(&self, name: &str) -> Result<Option<Value>, ImageError> {
+        if let Some(made) = self.made
+            && made.name == name
+        {
+            return Ok(Some(made.value.clone()));
+        }
         if let Some(image) = self.image
             && let Some(value) = image.attribute(name)?
         {

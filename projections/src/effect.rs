@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::fold::Fold;
 use crate::item::{AttributeName, Item, Key, Value, write_canonical};
 use crate::version::{Guard, KeyDigest};
 
@@ -38,6 +39,11 @@ pub enum Target {
         index: Arc<str>,
         /// The attributes to find the rows by; a row must still have them when it is written.
         key: Key,
+    },
+    /// The rows of a table that the source item contributes to; which these are, the ledger knows.
+    Shared {
+        /// The table.
+        table: Arc<str>,
     },
     /// An SNS topic.
     Topic {
@@ -79,6 +85,8 @@ pub enum Write {
     },
     /// An event.
     Publish(Publish),
+    /// What the source item contributes to rows that it shares with others, taken back and added anew.
+    Fold(Box<Fold>),
 }
 
 /// Which rows a patch may change, beside those of its own source item that are older.
@@ -118,7 +126,7 @@ impl Target {
     /// The table or topic, for messages and metrics.
     pub fn resource(&self) -> &Arc<str> {
         match self {
-            Self::Row { table, .. } | Self::Found { table, .. } => table,
+            Self::Row { table, .. } | Self::Found { table, .. } | Self::Shared { table } => table,
             Self::Topic { topic } => topic,
         }
     }
@@ -129,6 +137,7 @@ impl Target {
         let (tag, index, key) = match self {
             Self::Row { key, .. } => (b'r', None, Some(key)),
             Self::Found { index, key, .. } => (b'f', Some(index), Some(key)),
+            Self::Shared { .. } => (b's', None, None),
             Self::Topic { .. } => (b't', None, None),
         };
         bytes.push(tag);
@@ -157,6 +166,7 @@ impl Write {
             Self::Patch { .. } => "patch",
             Self::Drop { .. } => "drop",
             Self::Publish(_) => "publish",
+            Self::Fold(_) => "fold",
         }
     }
 }

@@ -8,15 +8,19 @@ pub mod change;
 pub mod condition;
 /// `millstream.toml`: raw, validated, built.
 pub mod config;
+/// Exact decimal numbers of any size.
+pub mod decimal;
 /// Writes that ought to happen, as data.
 pub mod effect;
 /// The CloudEvents form in which `emit` tells other services of a change.
 pub mod event;
+/// What a source item contributes to rows that it shares with others: totals, and lookup rows.
+pub mod fold;
 /// An item before or after a change, decoded only as far as a projection reads it.
 pub mod image;
 /// Items and attribute values, and one canonical byte form for keys.
 pub mod item;
-/// The built-in kinds: `replica`, `copy` and `emit`.
+/// The built-in kinds: `replica`, `copy`, `aggregate`, `index` and `emit`.
 pub mod kinds;
 /// Names of sources and projections, as closed types.
 pub mod name;

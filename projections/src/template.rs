@@ -71,6 +71,16 @@ impl Template {
         }
     }
 
+    /// The first path that has to be there and is not.
+    pub(crate) fn missing(&self, view: View<'_>) -> Result<Option<&Path>, Reject> {
+        for placeholder in self.placeholders().filter(|placeholder| !placeholder.optional) {
+            if placeholder.path.find(view)?.is_none() {
+                return Ok(Some(&placeholder.path));
+            }
+        }
+        Ok(None)
+    }
+
     /// The placeholders it reads.
     pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         let (one, many) = match self {

@@ -1,6 +1,7 @@
 //! What orders the changes of one source item, and the guard that is stored beside what was written.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -165,10 +166,29 @@ impl KeyDigest {
         bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')).then_some(Self(bytes))
     }
 
+    /// A number from 0 to below `count`, the same whenever it is asked, and spread evenly over many keys.
+    pub fn shard(&self, count: NonZeroU32) -> u32 {
+        // Ten characters of 6 bits each: all of them carry the hash, as the last of the 22 does not.
+        let bits = self.0[..10].iter().fold(0, |bits: u64, &character| bits << 6 | sextet(character));
+        (bits % u64::from(count.get())) as u32
+    }
+
     /// The 22 characters.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
+}
+
+/// The 6 bits that a character of URL-safe base64 stands for.
+fn sextet(character: u8) -> u64 {
+    let bits = match character {
+        b'A'..=b'Z' => character - b'A',
+        b'a'..=b'z' => character - b'a' + 26,
+        b'0'..=b'9' => character - b'0' + 52,
+        b'-' => 62,
+        _ => 63,
+    };
+    u64::from(bits)
 }
 
 impl fmt::Debug for KeyDigest {

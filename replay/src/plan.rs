@@ -23,6 +23,8 @@ pub use totals::Totals;
 mod decide;
 /// Plans in files, and what changed since.
 mod file;
+/// What folds would meet.
+mod fold;
 /// Plans as a terminal shows them.
 mod print;
 /// Reads what effects would meet.
@@ -120,14 +122,15 @@ pub struct LetterPlan {
 pub struct EffectPlan {
     /// The projection.
     pub projection: String,
-    /// `put`, `patch`, `delete`, `drop` or `publish`.
+    /// `put`, `patch`, `delete`, `drop`, `fold` or `publish`.
     pub write: &'static str,
     /// The table or topic.
     pub resource: String,
     /// The row's key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub key: BTreeMap<String, ShownValue>,
-    /// [`Verdict::WouldWrite`], [`Verdict::Stale`], [`Verdict::Superseded`] or [`Verdict::TooOld`].
+    /// [`Verdict::WouldWrite`], [`Verdict::Stale`], [`Verdict::Superseded`], [`Verdict::TooOld`] or, of a lookup row that is
+    /// another item's, [`Verdict::StillRejected`].
     pub verdict: Verdict,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -287,7 +290,7 @@ fn unfinished(fault: Fault) -> (Verdict, Option<String>) {
 
 fn of_effects(effects: &[EffectPlan]) -> Verdict {
     let any = |verdict: Verdict| effects.iter().any(|effect| effect.verdict == verdict);
-    [Verdict::TooOld, Verdict::WouldWrite, Verdict::Superseded, Verdict::Stale]
+    [Verdict::StillRejected, Verdict::TooOld, Verdict::WouldWrite, Verdict::Superseded, Verdict::Stale]
         .into_iter()
         .find(|verdict| any(*verdict))
         .unwrap_or(Verdict::NoEffect)

@@ -82,6 +82,12 @@ fn page(file: &str, config: &Config) -> String {
     page
 }
 
+/// The table of values, where the config needs one.
+fn values_table(config: &Config) -> Option<String> {
+    let needed = config.projections.iter().any(|projection| projection.kind.keeps_values());
+    needed.then(|| config.state.values_table())
+}
+
 /// A config that is wrong is told on stderr; a JSON object is what was asked for, so it goes to stdout either way.
 fn print(said: &Said) -> ExitCode {
     if said.right || said.text.starts_with('{') {

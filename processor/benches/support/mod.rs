@@ -10,6 +10,8 @@ use futures_util::future::BoxFuture;
 use millstream_processor::outcome::{Applied, Fault};
 use millstream_processor::projections::item::{Key, Value as Attribute};
 use millstream_processor::projections::{Guard, ProjectionName};
+use millstream_processor::projections::{Item, KeyDigest};
+use millstream_processor::sink::fold::{Action, Commit, Contributed, FoldSink, From, SharedRow, ValueCount};
 use millstream_processor::sink::{Entry, Page, RowSink, RowWrite, TopicSink};
 use serde_json::{Value, json};
 
@@ -96,5 +98,44 @@ impl TopicSink for Nowhere {
         entries: &'a [Entry<'a>],
     ) -> BoxFuture<'a, Vec<Result<(), Fault>>> {
         async { entries.iter().map(|_| Ok(())).collect() }.boxed()
+    }
+}
+
+impl FoldSink for Nowhere {
+    fn commit<'a>(
+        &'a self,
+        _projection: &'a ProjectionName,
+        _actions: &'a [Action],
+    ) -> BoxFuture<'a, Result<Commit, Fault>> {
+        async { Ok(Commit::Done) }.boxed()
+    }
+
+    fn contributed<'a>(
+        &'a self,
+        _projection: &'a ProjectionName,
+        _digest: KeyDigest,
+    ) -> BoxFuture<'a, Result<Option<Contributed>, Fault>> {
+        async { Ok(None) }.boxed()
+    }
+
+    fn totals<'a>(&'a self, _row: &'a SharedRow) -> BoxFuture<'a, Result<Option<Item>, Fault>> {
+        async { Ok(None) }.boxed()
+    }
+
+    fn counts<'a>(
+        &'a self,
+        _column: &'a str,
+        _orders: &'a [Vec<u8>],
+    ) -> BoxFuture<'a, Result<Vec<ValueCount>, Fault>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn values<'a>(
+        &'a self,
+        _column: &'a str,
+        _from: From,
+        _after: Option<&'a [u8]>,
+    ) -> BoxFuture<'a, Result<Vec<ValueCount>, Fault>> {
+        async { Ok(Vec::new()) }.boxed()
     }
 }

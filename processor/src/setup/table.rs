@@ -24,10 +24,12 @@ pub(crate) struct Definition {
     pub(crate) key: (&'static str, Option<&'static str>),
     /// The indexes over all attributes: name, partition key, sort key.
     pub(crate) indexes: &'static [(&'static str, &'static str, &'static str)],
-    /// The key attributes that are numbers; all others are text.
+    /// The key attributes that are numbers; all others are text, but for `binaries`.
     pub(crate) numbers: &'static [&'static str],
-    /// The attribute of the time to live.
-    pub(crate) expires: &'static str,
+    /// The key attributes that are binary.
+    pub(crate) binaries: &'static [&'static str],
+    /// The attribute of the time to live, if rows expire.
+    pub(crate) expires: Option<&'static str>,
 }
 
 /// Makes a table with its indexes, its time to live and on-demand billing, and waits until it can be used.
@@ -54,7 +56,10 @@ pub(crate) async fn create(client: &Client, table: &str, definition: &Definition
     }
     let described = active(client, table).await?;
     check(&described, table, definition)?;
-    expire(client, table, definition.expires).await
+    match definition.expires {
+        Some(attribute) => expire(client, table, attribute).await,
+        None => Ok(()),
+    }
 }
 
 fn key_schema(hash: &str, range: Option<&str>) -> Result<Vec<KeySchemaElement>, BuildError> {
@@ -69,8 +74,10 @@ fn attributes(definition: &Definition) -> Result<Vec<AttributeDefinition>, Build
     names.extend(definition.indexes.iter().flat_map(|(_, hash, range)| [*hash, *range]));
     names.sort_unstable();
     names.dedup();
-    let kind = |name| {
-        if definition.numbers.contains(&name) { ScalarAttributeType::N } else { ScalarAttributeType::S }
+    let kind = |name| match name {
+        _ if definition.numbers.contains(&name) => ScalarAttributeType::N,
+        _ if definition.binaries.contains(&name) => ScalarAttributeType::B,
+        _ => ScalarAttributeType::S,
     };
     let attribute =
         |name| AttributeDefinition::builder().attribute_name(name).attribute_type(kind(name)).build();

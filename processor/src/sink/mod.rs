@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use millstream_projections::effect::{Publish, Target, Write};
 use millstream_projections::item::Key;
 use millstream_projections::version::KeyDigest;
-use millstream_projections::{Guard, Item, ProjectionName};
+use millstream_projections::{Guard, Item, ProjectionName, Value};
 
 use crate::outcome::{Applied, Fault};
 
@@ -14,6 +14,8 @@ use crate::outcome::{Applied, Fault};
 pub mod dynamodb;
 /// From the SDKs' errors to faults.
 pub mod fault;
+/// What a fold asks of its sink.
+pub mod fold;
 /// SNS topics.
 pub mod sns;
 
@@ -32,6 +34,14 @@ pub struct RowWrite<'a> {
     pub guard: &'a Guard,
     /// What to write.
     pub write: &'a Write,
+}
+
+/// The source item that a row belongs to, by the guard that it carries.
+pub(crate) fn stored_owner(row: &Item, projection: &ProjectionName) -> Option<KeyDigest> {
+    match row.get(dynamodb::request::guard_attribute(projection).as_str()) {
+        Some(Value::S(guard)) => KeyDigest::from_text(guard.split_once('/')?.0),
+        _ => None,
+    }
 }
 
 /// One page of rows that an index found.

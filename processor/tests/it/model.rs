@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws_sdk_dynamodbstreams::types::Record;
 use millstream_test_support::faults::{Fault, Rule, RuleId};
-use millstream_test_support::lambda_event;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::world::{World, sequence};
+use crate::worker::{Worker, fault, key_of};
+use crate::world::World;
 
 const CONFIG: &str = r#"
 [pipeline]
@@ -135,9 +134,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The deployment, and how far its worker is.
 struct Run {
-    world: World,
+    worker: Worker,
     topic: String,
-    checkpoint: usize,
     jam: Option<RuleId>,
 }
 
@@ -159,7 +157,7 @@ impl Run {
             }
         }
         let topic = world.topics.create("items");
-        Self { world, topic, checkpoint: 0, jam: None }
+        Self { worker: Worker::new(world, "Items"), topic, jam: None }
     }
 
     async fn step(&mut self, step: Step) {
@@ -168,29 +166,27 @@ impl Run {
                 let (home, state) = (if home { "x" } else { "y" }, if hidden { "hidden" } else { "shown" });
                 let item =
                     json!({ "id": id(item), "home": home, "label": format!("L{label}"), "state": state });
-                self.world.db.put("Items", item).await;
+                self.worker.world.db.put("Items", item).await;
             }
-            Step::Remove { item } => self.world.db.delete("Items", json!({ "id": id(item) })).await,
+            Step::Remove { item } => self.worker.world.db.delete("Items", json!({ "id": id(item) })).await,
             Step::Work { records } => {
-                let batch = self.next(records).await;
-                self.work(batch).await;
+                let batch = self.worker.next(records).await;
+                self.worker.work(batch).await;
             }
             Step::Shuffled { records, first } => {
-                let mut batch = self.next(records).await;
+                let mut batch = self.worker.next(records).await;
                 // Stable: the changes of one item keep their order.
-                batch.sort_by_key(|record| item_of(record) != id(first));
-                self.work_unordered(batch).await;
+                batch.sort_by_key(|record| key_of(record, "id") != id(first));
+                self.worker.work_unordered(batch).await;
             }
             Step::Both { records } => {
-                let batch = self.next(records).await;
-                tokio::join!(self.deliver(&batch), self.deliver(&batch));
-                self.work(batch).await;
+                let batch = self.worker.next(records).await;
+                tokio::join!(self.worker.deliver(&batch), self.worker.deliver(&batch));
+                self.worker.work(batch).await;
             }
             Step::Stale { from, records } => {
-                let all = self.world.db.read_stream("Items").await;
-                // Only what came before the checkpoint can come again.
-                let past: Vec<_> = all.into_iter().take(self.checkpoint).skip(from).take(records).collect();
-                self.deliver(&past).await;
+                let past = self.worker.past(from, records).await;
+                self.worker.deliver(&past).await;
             }
             Step::Queue { from, events } => self.queue(from, events).await,
             Step::Fault { kind, requests } => {
@@ -199,10 +195,10 @@ impl Run {
                     conflict @ Fault::TransactionConflict => Rule::on("TransactWriteItems", conflict),
                     other => Rule::any(other),
                 };
-                self.world.db.faults().add(rule.first(requests));
+                self.worker.world.db.faults().add(rule.first(requests));
             }
             Step::Jam { item } => {
-                let faults = self.world.db.faults();
+                let faults = self.worker.world.db.faults();
                 self.jam = match self.jam.take() {
                     Some(jam) => {
                         faults.remove(jam);
@@ -213,100 +209,29 @@ impl Run {
             }
             Step::Crash { request, after } => {
                 let fault = if after { Fault::CrashAfter } else { Fault::Crash };
-                self.world.db.faults().add(Rule::any(fault).nth(request));
+                self.worker.world.db.faults().add(Rule::any(fault).nth(request));
             }
         }
     }
 
-    async fn next(&self, records: usize) -> Vec<Record> {
-        let all = self.world.db.read_stream("Items").await;
-        all.into_iter().skip(self.checkpoint).take(records).collect()
-    }
-
-    /// Delivers a batch in order and moves the checkpoint as far as the report allows.
-    async fn work(&mut self, batch: Vec<Record>) {
-        let done = match self.deliver(&batch).await {
-            Some(None) => batch.len(),
-            Some(Some(lowest)) => batch.iter().take_while(|record| sequence(record) != lowest).count(),
-            None => 0,
-        };
-        self.checkpoint += done;
-    }
-
-    /// Delivers a batch in another order: the checkpoint moves only if all of it is done.
-    async fn work_unordered(&mut self, batch: Vec<Record>) {
-        if self.deliver(&batch).await == Some(None) {
-            self.checkpoint += batch.len();
-        }
-    }
-
-    /// One invocation: the lowest unfinished record, or `None` if the process died or the invocation failed.
-    async fn deliver(&self, batch: &[Record]) -> Option<Option<String>> {
-        if batch.is_empty() {
-            return Some(None);
-        }
-        let arn = self.world.db.stream_arn("Items").await;
-        let response = self.invoke(lambda_event::event(&arn, batch)).await?;
-        let lowest = response["batchItemFailures"][0]["itemIdentifier"].as_str();
-        Some(lowest.map(str::to_owned))
-    }
-
     async fn queue(&self, from: usize, events: usize) {
-        let mut event = self.world.queue_event(&self.topic, "item-events");
+        let mut event = self.worker.world.queue_event(&self.topic, "item-events");
         let messages = event["Records"].as_array_mut().expect("records");
         *messages = messages.drain(..).skip(from).take(events).rev().collect();
         if !messages.is_empty() {
-            self.invoke(event).await;
+            self.worker.invoke(event).await;
         }
-    }
-
-    /// Runs the function once, in a process that may die.
-    async fn invoke(&self, event: Value) -> Option<Value> {
-        let faults = self.world.db.faults();
-        let answer = tokio::select! {
-            answer = self.world.invoke(event) => answer.ok(),
-            () = faults.crashed() => None,
-        };
-        if faults.is_crashed() {
-            faults.revive();
-        }
-        answer
     }
 
     /// Faults pass, and everything that is not done is delivered until it is.
     async fn finish(&mut self) {
-        self.world.db.faults().clear();
-        loop {
-            let batch = self.next(5).await;
-            if batch.is_empty() {
-                break;
-            }
-            self.work(batch).await;
-        }
+        self.worker.finish().await;
         self.queue(0, usize::MAX).await;
     }
 }
 
 fn id(item: usize) -> String {
     format!("i{item}")
-}
-
-fn item_of(record: &Record) -> String {
-    let keys = record.dynamodb().and_then(|change| change.keys()).expect("a record has keys");
-    keys["id"].as_s().expect("a text").clone()
-}
-
-fn fault(kind: usize) -> Fault {
-    let faults = [
-        Fault::Throttle,
-        Fault::InternalError,
-        Fault::TransactionConflict,
-        Fault::LoseReply,
-        Fault::Reset,
-        Fault::Timeout,
-        Fault::AccessDenied,
-    ];
-    faults[kind % faults.len()].clone()
 }
 
 /// What all derived tables have to hold, computed from the source items alone.
@@ -347,9 +272,9 @@ async fn check(steps: Vec<Step>) {
         run.step(step).await;
     }
     run.finish().await;
-    let items = run.world.db.scan_all("Items").await;
+    let items = run.worker.world.db.scan_all("Items").await;
     for (table, rows) in expected(&items) {
-        let mut found = run.world.db.scan_all(table).await;
+        let mut found = run.worker.world.db.scan_all(table).await;
         // A marker of an inline tombstone is no row.
         found.retain(|row| row.get("ms:removed").is_none());
         for row in &mut found {
@@ -357,7 +282,7 @@ async fn check(steps: Vec<Step>) {
         }
         assert_eq!(sorted(found), rows, "table {table}");
     }
-    assert!(run.world.letters().await.is_empty(), "no record was poison");
+    assert!(run.worker.world.letters().await.is_empty(), "no record was poison");
 }
 
 proptest! {

@@ -58,6 +58,12 @@ impl World {
         world
     }
 
+    /// The same deployment under another config.
+    pub(crate) fn with_config(self, toml: &str) -> Self {
+        let config = Config::parse("test.toml", toml, &|_| None).unwrap_or_else(|error| panic!("{error}"));
+        Self { config, ..self }
+    }
+
     /// Adds a table with a stream of both images.
     pub(crate) async fn source(&self, table: &str, key: &str) {
         self.db.create_table(table, key, None, Some(StreamViewType::NewAndOldImages)).await;

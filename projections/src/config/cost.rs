@@ -7,34 +7,40 @@ use std::fmt;
 
 use super::{Config, Kind, ProjectionConfig};
 use crate::effect::Tombstones;
+use crate::kinds::aggregate::Aggregate;
 use crate::kinds::copy::{OnDelete, Rows};
+use crate::kinds::index::Index;
 use crate::name::ProjectionName;
 
-/// What one change costs: `row` times the units of the row, and some units and requests that do not depend on it.
+/// What one change costs: `row` times the units of the row, `totals` times those of the totals row, and some units and
+/// requests that do not depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Units {
     /// Times the units of the row.
     pub row: u32,
-    /// Units of the ledger, whose rows are below 1 KB.
+    /// Times the units of the totals row, which the changes of a batch share: up to about 98 of them one write.
+    pub totals: u32,
+    /// Units of our own tables, whose rows are below 1 KB.
     pub ledger: u32,
     /// Events; ten share one request.
     pub events: u32,
 }
 
 impl Units {
-    /// The write units for a row of so many KB, rounded up.
+    /// The write units for a row of so many KB, rounded up, if no other change shares the totals row.
     pub fn of_row(self, kilobytes: u32) -> u32 {
-        self.row * kilobytes + self.ledger
+        (self.row + self.totals) * kilobytes + self.ledger
     }
 }
 
 impl fmt::Display for Units {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.row, self.ledger, self.events) {
-            (0, 0, 0) => f.write_str("0"),
-            (0, 0, _) => f.write_str("0 (1/10 publish)"),
-            (row, 0, _) => write!(f, "{row} × row"),
-            (row, ledger, _) => write!(f, "{row} × row + {ledger}"),
+        match (self.row, self.totals, self.ledger, self.events) {
+            (0, 0, 0, 0) => f.write_str("0"),
+            (0, 0, 0, _) => f.write_str("0 (1/10 publish)"),
+            (row, 0, 0, _) => write!(f, "{row} × row"),
+            (row, 0, ledger, _) => write!(f, "{row} × row + {ledger}"),
+            (_, totals, ledger, _) => write!(f, "{totals} × totals + {ledger}"),
         }
     }
 }
@@ -69,6 +75,8 @@ pub fn cost(projection: &ProjectionConfig) -> Cost {
     match &projection.kind {
         Kind::Replica(replica) => of_replica(name, replica.tombstones),
         Kind::Copy(copy) => of_copy(name, &copy.rows, copy.on_delete),
+        Kind::Aggregate(aggregate) => of_aggregate(name, aggregate),
+        Kind::Index(index) => of_index(name, index),
         Kind::Emit(_) => {
             let event = Units { events: 1, ..Units::default() };
             let note = "an event is billed by 64 KB of the request";
@@ -85,17 +93,17 @@ pub fn cost(projection: &ProjectionConfig) -> Cost {
     }
 }
 
-const NOTHING: Units = Units { row: 0, ledger: 0, events: 0 };
-const ONE_WRITE: Units = Units { row: 1, ledger: 0, events: 0 };
-const TWO_WRITES: Units = Units { row: 2, ledger: 0, events: 0 };
-/// The row, and a check or a put of its tombstone, each at twice the units.
-const TRANSACTION: Units = Units { row: 2, ledger: 2, events: 0 };
+const NOTHING: Units = Units { row: 0, totals: 0, ledger: 0, events: 0 };
+const ONE_WRITE: Units = Units { row: 1, ..NOTHING };
+const TWO_WRITES: Units = Units { row: 2, ..NOTHING };
+/// The row, and a check or a put of its tombstone or its ledger row, each at twice the units.
+const TRANSACTION: Units = Units { row: 2, ledger: 2, ..NOTHING };
 
 fn of_replica(projection: ProjectionName, tombstones: Tombstones) -> Cost {
     let (insert, moved, remove, note) = match tombstones {
         Tombstones::Ledger => {
             let note = "rows that appear or go take a transaction with the ledger";
-            (TRANSACTION, Units { row: 4, ledger: 4, events: 0 }, TRANSACTION, note)
+            (TRANSACTION, Units { row: 4, ledger: 4, ..NOTHING }, TRANSACTION, note)
         }
         Tombstones::Inline => (
             ONE_WRITE,
@@ -124,6 +132,47 @@ fn of_copy(projection: ProjectionName, rows: &Rows, on_delete: OnDelete) -> Cost
         modify: ONE_WRITE,
         moved: Some(moved),
         remove,
+        note,
+    }
+}
+
+/// Everything is part of a transaction: the ledger row of the item, the totals row, and one row of our table of
+/// values for each that comes or goes.
+fn of_aggregate(projection: ProjectionName, aggregate: &Aggregate) -> Cost {
+    let columns = aggregate.columns() as u32;
+    let units = |rows: u32, values: u32| Units { totals: 2 * rows, ledger: 2 + 2 * values, ..NOTHING };
+    let note = match columns {
+        0 => "`totals` is written once for the changes of a batch, up to 98 at a time",
+        _ => {
+            "`totals` is written once for the changes of a batch, up to 98 at a time; a value of `min`, `max` or \
+             `distinct` that stays costs nothing, and where a least or greatest one goes, the next is queried"
+        }
+    };
+    Cost {
+        projection,
+        each_found_row: false,
+        insert: units(1, columns),
+        modify: units(1, 2 * columns),
+        moved: Some(units(2, 2 * columns)),
+        remove: units(1, columns),
+        note,
+    }
+}
+
+fn of_index(projection: ProjectionName, index: &Index) -> Cost {
+    let note = match index.each {
+        None => "a row that stays as it is is not written: 2",
+        Some(_) => {
+            "`row` is every element's row that comes, goes or changes; one that stays as it is is not written"
+        }
+    };
+    Cost {
+        projection,
+        each_found_row: false,
+        insert: TRANSACTION,
+        modify: TRANSACTION,
+        moved: Some(Units { row: 4, ledger: 2, ..NOTHING }),
+        remove: TRANSACTION,
         note,
     }
 }

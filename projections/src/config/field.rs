@@ -63,6 +63,7 @@ fn in_plain_words(message: &str) -> (String, String) {
         "" => String::new(),
         "a string" => "use text in quotes".to_owned(),
         "i64" => "use a whole number".to_owned(),
+        "a boolean" => "use true or false".to_owned(),
         "a sequence" => "use a list: [\"…\", \"…\"]".to_owned(),
         other => format!("use {other}"),
     };

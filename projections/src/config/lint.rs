@@ -1,11 +1,15 @@
 //! What is right but may surprise: found by reading the config alone, without a look at any table.
 
+/// Two projections that write to one table.
+mod rows;
+
 use super::source::{SourceConfig, SourceKind, Start};
 use super::{Config, Kind, ProjectionConfig};
-use crate::item::AttributeName;
-use crate::kinds::Templates;
-use crate::kinds::copy::Rows;
-use crate::template::{Part, Template};
+use crate::item::{AttributeName, RESERVED};
+use crate::kinds::index::Index;
+use crate::template::Template;
+
+pub(super) use rows::may_meet;
 
 /// Something that is right but may surprise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,13 +35,18 @@ pub fn lint(config: &Config) -> Vec<Warning> {
         found.unnoticed_changes();
         found.one_row_for_all();
         found.nested_names();
+        if let Kind::Index(index) = &projection.kind {
+            found.lookups(index);
+        }
         found.optional_in_where();
         if let Some(source) = config.source(&projection.from) {
             found.missing_images(source);
             found.follows_itself(source);
         }
         for earlier in &config.projections[..place] {
-            found.same_rows(earlier);
+            if let Some((text, advice)) = rows::shared(projection, earlier) {
+                found.warn(text, advice);
+            }
         }
     }
     warnings.sort_by_key(|warning| warning.line);
@@ -128,10 +137,38 @@ impl Found<'_> {
 
     fn one_row_for_all(&mut self) {
         let key = self.projection.kind.key();
-        if !key.is_empty() && key.iter().all(|(_, template)| matches!(template, Template::Literal(_))) {
-            self.warn(
+        if key.is_empty() || !key.iter().all(|(_, template)| matches!(template, Template::Literal(_))) {
+            return;
+        }
+        match self.projection.kind {
+            Kind::Aggregate(_) => self.warn(
+                "the group is the same for every item: all changes wait for one another at one totals row",
+                "spread it, if changes are many: shards = 8, with `{ms:shard}` in the group",
+            ),
+            Kind::Replica(_) | Kind::Copy(_) | Kind::Index(_) | Kind::Emit(_) => self.warn(
                 "the key is the same for every item: all of them share one row",
                 "put an attribute of the item into the key",
+            ),
+        }
+    }
+
+    /// A lookup row by one value that is no key of the source: other items may well have the same.
+    fn lookups(&mut self, index: &Index) {
+        let placeholders = index.key.iter().flat_map(|(_, template)| template.placeholders());
+        let mut paths: Vec<&str> = placeholders.map(|placeholder| &**placeholder.path.root()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        let [path] = paths.as_slice() else { return };
+        if !index.unique {
+            self.warn(
+                format!("is not unique, but its key reads `{path}` alone: the second item with the same value becomes a letter"),
+                format!("add the source's key: key = {{ value = \"{{{path}}}\", id = \"{{id}}\" }}"),
+            );
+        }
+        if !index.set.is_empty() && index.set.iter().all(|(_, template)| !reads_an_item(template)) {
+            self.warn(
+                "its rows lead to no item: `set` reads nothing of it",
+                "add the source's key to `set`, or leave `set` out",
             );
         }
     }
@@ -141,7 +178,7 @@ impl Found<'_> {
         let selection = self.projection.kind.selection();
         let include: &[AttributeName] = match &self.projection.kind {
             Kind::Emit(emit) => &emit.include,
-            Kind::Replica(_) | Kind::Copy(_) => &[],
+            Kind::Replica(_) | Kind::Copy(_) | Kind::Aggregate(_) | Kind::Index(_) => &[],
         };
         let names = selection.changed.iter().chain(include).chain(&selection.version);
         let dotted: Vec<&str> = names.map(|name| &**name).filter(|name| name.contains(['.', '['])).collect();
@@ -154,17 +191,21 @@ impl Found<'_> {
         }
     }
 
-    /// What `set` takes to be optional, `where` reads without asking: an item without it becomes a letter.
+    /// What a template takes to be optional, `where` reads without asking: an item without it becomes a letter.
     fn optional_in_where(&mut self) {
         let Some(condition) = &self.projection.kind.selection().condition else { return };
-        let optional = self.projection.kind.set().iter().flat_map(|(_, template)| template.placeholders());
-        let optional = optional.filter(|placeholder| placeholder.optional).map(|it| it.path.root());
-        let unasked = optional.map(|root| format!("new.{root}")).find(|attribute| {
-            speaks_of(condition.text(), attribute) && !condition.text().contains(&format!("has({attribute}"))
-        });
+        let optional = self.projection.kind.values().into_iter().filter(|placeholder| placeholder.optional);
+        let unasked = optional
+            .map(|placeholder| placeholder.path.root())
+            .map(|root| format!("new.{root}"))
+            .find(|attribute| {
+                speaks_of(condition.text(), attribute)
+                    && !condition.text().contains(&format!("has({attribute}"))
+            });
         if let Some(attribute) = unasked {
+            let by = if self.projection.kind.is_fold() { "a template" } else { "`set`" };
             self.warn(
-                format!("`where` reads `{attribute}`, which `set` takes to be optional: an item without it becomes a letter"),
+                format!("`where` reads `{attribute}`, which {by} takes to be optional: an item without it becomes a letter"),
                 format!("ask first: has({attribute}) && …"),
             );
         }
@@ -179,6 +220,16 @@ impl Found<'_> {
                 let side = if view.has_new() { "after" } else { "before" };
                 let text =
                     format!("with stream_view = \"{name}\" events carry the item {side} the change only");
+                self.warn(text, "give the table's stream NEW_AND_OLD_IMAGES");
+            }
+            return;
+        }
+        if kind.is_fold() {
+            if !view.has_old() {
+                let text = format!(
+                    "with stream_view = \"{name}\" what an item contributed before is only in the ledger: \
+                     each modification and removal takes a second request"
+                );
                 self.warn(text, "give the table's stream NEW_AND_OLD_IMAGES");
             }
             return;
@@ -210,45 +261,14 @@ impl Found<'_> {
             );
         }
     }
-
-    fn same_rows(&mut self, earlier: &ProjectionConfig) {
-        let (ours, theirs) = (&self.projection.kind, &earlier.kind);
-        if ours.resource() != theirs.resource() || !may_meet(ours, theirs) {
-            return;
-        }
-        let other = &earlier.name;
-        match (ours, theirs) {
-            (Kind::Emit(_), _) | (_, Kind::Emit(_)) => {}
-            (Kind::Replica(_), Kind::Replica(_)) => self.warn(
-                format!("may put the same rows as `{other}`: each would overwrite what the other put"),
-                "use another table, or begin the keys with different text",
-            ),
-            (Kind::Copy(_), Kind::Replica(_)) | (Kind::Replica(_), Kind::Copy(_)) => self.warn(
-                format!("writes to the same table as `{other}`: a replica puts whole rows, without what a copy added to them"),
-                "let the replica set these attributes, or copy to another table",
-            ),
-            (Kind::Copy(ours), Kind::Copy(theirs)) => {
-                let both = ours.set.iter().map(|(name, _)| name);
-                let both: Vec<&str> = both.filter(|name| sets(&theirs.set, name)).map(|name| &**name).collect();
-                if !both.is_empty() {
-                    let names = super::suggest::list(&both);
-                    self.warn(
-                        format!("copies {names} to the same table as `{other}`: the guards of the two know nothing of each other"),
-                        "copy to attributes of different names",
-                    );
-                }
-            }
-        }
-    }
 }
 
 /// The top-level attributes of the source that end up in a row or an event.
 fn read_by(kind: &Kind) -> Vec<&str> {
     let mut names: Vec<&str> = match kind {
         Kind::Emit(emit) => emit.include.iter().map(|name| &**name).collect(),
-        Kind::Replica(_) | Kind::Copy(_) => {
-            let placeholders = kind.set().iter().flat_map(|(_, template)| template.placeholders());
-            placeholders.map(|placeholder| &**placeholder.path.root()).collect()
+        Kind::Replica(_) | Kind::Copy(_) | Kind::Aggregate(_) | Kind::Index(_) => {
+            kind.values().into_iter().map(|placeholder| &**placeholder.path.root()).collect()
         }
     };
     names.sort_unstable();
@@ -260,8 +280,9 @@ fn contains(names: &[AttributeName], name: &str) -> bool {
     names.iter().any(|it| **it == *name)
 }
 
-fn sets(templates: &Templates, name: &str) -> bool {
-    templates.iter().any(|(it, _)| **it == *name)
+/// Whether a template reads anything that is not Millstream's own.
+fn reads_an_item(template: &Template) -> bool {
+    template.placeholders().any(|placeholder| !placeholder.path.root().starts_with(RESERVED))
 }
 
 fn reads(template: &Template, name: &str) -> bool {
@@ -272,38 +293,4 @@ fn reads(template: &Template, name: &str) -> bool {
 fn speaks_of(text: &str, attribute: &str) -> bool {
     let word = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(attribute).any(|(at, _)| !text[at + attribute.len()..].starts_with(word))
-}
-
-/// Whether two projections may write the same row; what an index finds may be any row.
-fn may_meet(a: &Kind, b: &Kind) -> bool {
-    let by_index = |kind: &Kind| matches!(kind, Kind::Copy(copy) if matches!(copy.rows, Rows::Many { .. }));
-    if by_index(a) || by_index(b) {
-        return true;
-    }
-    let apart = |name: &AttributeName, template: &Template| {
-        b.key().iter().any(|(other, theirs)| other == name && begin_apart(template, theirs))
-    };
-    !a.key().iter().any(|(name, template)| apart(name, template))
-}
-
-/// Whether two templates begin with different text, so that their values differ for any two items.
-fn begin_apart(a: &Template, b: &Template) -> bool {
-    match (a, b) {
-        (Template::Literal(a), Template::Literal(b)) => a != b,
-        _ => match (beginning(a), beginning(b)) {
-            (Some(a), Some(b)) => !a.starts_with(b) && !b.starts_with(a),
-            _ => false,
-        },
-    }
-}
-
-fn beginning(template: &Template) -> Option<&str> {
-    match template {
-        Template::Literal(crate::item::Value::S(text)) => Some(text),
-        Template::Text(parts) => match parts.first() {
-            Some(Part::Text(text)) => Some(text),
-            Some(Part::Value(_)) | None => None,
-        },
-        Template::Literal(_) | Template::Attribute(_) => None,
-    }
 }

@@ -170,7 +170,7 @@ fn projections(
     lines: &Lines,
     report: &mut Report,
 ) -> Vec<ProjectionConfig> {
-    let mut projections = Vec::with_capacity(tables.len());
+    let mut projections: Vec<ProjectionConfig> = Vec::with_capacity(tables.len());
     for Named { name, offset, table } in tables {
         let mut section = Section { report, header: format!("projection.{name}"), offset };
         let line = lines.line(offset);
@@ -180,6 +180,7 @@ fn projections(
         if let Some(source) = sources.iter().find(|source| source.name == projection.from) {
             view::check(&projection, source, &mut section);
         }
+        projection.takes_over(&projections, &mut section);
         projections.push(projection);
     }
     projections

@@ -1,4 +1,10 @@
-//! `[projection.<name>]`, validated and built.
+//! `[projection.<name>]`, validated and built. Each kind has a file of its own.
+
+mod aggregate;
+mod copy;
+mod emit;
+mod index;
+mod replica;
 
 use std::sync::Arc;
 
@@ -7,19 +13,23 @@ use toml::de::DeTable;
 
 use super::error::Section;
 use super::field::{At, Field, keys_of, refuse_rest, take};
-use super::raw::{RawCommon, RawCopy, RawEmit, RawMatch, RawReplica};
-use super::source::{choice, table_name, topic_arn};
+use super::lint::may_meet;
+use super::raw::RawCommon;
+use super::source::table_name;
 use super::suggest;
-use super::templates::{Place, name, names, templates};
+use super::templates::{name, names};
 use crate::condition::{Condition, ConditionError};
-use crate::effect::Tombstones;
+use crate::item::{AttributeName, RESERVED};
 use crate::kinds::Templates;
-use crate::kinds::copy::{Copy, OnDelete, Rows};
+use crate::kinds::aggregate::Aggregate;
+use crate::kinds::copy::Copy;
 use crate::kinds::emit::Emit;
+use crate::kinds::index::Index;
 use crate::kinds::replica::Replica;
 use crate::kinds::selection::Selection;
 use crate::name::{ProjectionName, SourceName};
 use crate::projection::Projection;
+use crate::template::{Placeholder, Template};
 
 /// One projection, ready to be built.
 #[derive(Debug, Clone)]
@@ -41,6 +51,10 @@ pub enum Kind {
     Replica(Arc<Replica>),
     /// Attributes on rows that another owner made.
     Copy(Arc<Copy>),
+    /// Totals of groups of items.
+    Aggregate(Arc<Aggregate>),
+    /// Rows by which an item is found by other attributes than its key.
+    Index(Arc<Index>),
     /// Events for other services.
     Emit(Arc<Emit>),
 }
@@ -51,7 +65,26 @@ impl ProjectionConfig {
         match &self.kind {
             Kind::Replica(replica) => replica.clone(),
             Kind::Copy(copy) => copy.clone(),
+            Kind::Aggregate(aggregate) => aggregate.clone(),
+            Kind::Index(index) => index.clone(),
             Kind::Emit(emit) => emit.clone(),
+        }
+    }
+
+    /// Notes an index that takes rows over, and cannot tell those of another index from rows that nobody guards.
+    pub(super) fn takes_over(&self, earlier: &[Self], section: &mut Section<'_>) {
+        let Kind::Index(own) = &self.kind else { return };
+        for other in earlier {
+            let Kind::Index(index) = &other.kind else { continue };
+            let adopts = !own.unique || !index.unique;
+            if adopts && own.table == index.table && may_meet(&self.kind, &other.kind) {
+                let what = format!(
+                    "may ask for the same rows as `{}`, and one would take over the other's",
+                    other.name
+                );
+                let advice = "use another table, begin the keys with different text, or leave `unique = false` out of both";
+                section.error_here("", what, advice);
+            }
         }
     }
 }
@@ -62,8 +95,15 @@ impl Kind {
         match self {
             Self::Replica(_) => "replica",
             Self::Copy(_) => "copy",
+            Self::Aggregate(_) => "aggregate",
+            Self::Index(_) => "index",
             Self::Emit(_) => "emit",
         }
+    }
+
+    /// Whether it keeps the values of its items in a table of its own.
+    pub fn keeps_values(&self) -> bool {
+        matches!(self, Self::Aggregate(aggregate) if aggregate.keeps.has_statistics())
     }
 
     /// Which changes concern it.
@@ -71,6 +111,8 @@ impl Kind {
         match self {
             Self::Replica(replica) => &replica.selection,
             Self::Copy(copy) => &copy.selection,
+            Self::Aggregate(aggregate) => &aggregate.selection,
+            Self::Index(index) => &index.selection,
             Self::Emit(emit) => &emit.selection,
         }
     }
@@ -80,6 +122,8 @@ impl Kind {
         match self {
             Self::Replica(replica) => &replica.table,
             Self::Copy(copy) => &copy.table,
+            Self::Aggregate(aggregate) => &aggregate.table,
+            Self::Index(index) => &index.table,
             Self::Emit(emit) => &emit.topic,
         }
     }
@@ -89,22 +133,49 @@ impl Kind {
         match self {
             Self::Replica(replica) => &replica.key,
             Self::Copy(copy) => copy.rows.key(),
+            Self::Aggregate(aggregate) => &aggregate.group,
+            Self::Index(index) => &index.key,
             Self::Emit(_) => const { &Templates::new() },
         }
     }
 
-    /// The templates of the attributes it writes.
+    /// The templates of the attributes it sets; an `aggregate` has totals in their place.
     pub fn set(&self) -> &Templates {
         match self {
             Self::Replica(replica) => &replica.set,
             Self::Copy(copy) => &copy.set,
-            Self::Emit(_) => const { &Templates::new() },
+            Self::Index(index) => &index.set,
+            Self::Aggregate(_) | Self::Emit(_) => const { &Templates::new() },
         }
+    }
+
+    /// What it reads of an item for its rows; of a replica and a copy without their keys.
+    pub fn values(&self) -> Vec<&Placeholder> {
+        match self {
+            Self::Aggregate(aggregate) => placeholders(aggregate.keeps.templates()),
+            Self::Index(index) => placeholders(index.key.iter().chain(&index.set)),
+            Self::Replica(_) | Self::Copy(_) | Self::Emit(_) => placeholders(self.set()),
+        }
+    }
+
+    /// Whether the ledger knows what each item contributed, so that no old image is needed to take it back.
+    pub fn is_fold(&self) -> bool {
+        matches!(self, Self::Aggregate(_) | Self::Index(_))
     }
 }
 
-/// Kinds of the design that this version does not have.
-const LATER: [&str; 2] = ["aggregate", "index"];
+/// What templates read of an item; what Millstream makes itself is left out.
+fn placeholders<'t>(
+    templates: impl IntoIterator<Item = &'t (AttributeName, Template)>,
+) -> Vec<&'t Placeholder> {
+    let placeholders = templates.into_iter().flat_map(|(_, template)| template.placeholders());
+    placeholders.filter(|placeholder| !placeholder.path.root().starts_with(RESERVED)).collect()
+}
+
+/// The kinds, in the order of the documentation.
+const KINDS: [&str; 5] = ["replica", "copy", "aggregate", "index", "emit"];
+const KIND_ADVICE: &str = "say what it keeps: \"replica\", \"copy\", \"aggregate\", \"index\" or \"emit\"";
+const KEY_ADVICE: &str = "say how a row is found: key = { id = \"{id}\" }";
 
 /// Guard attributes of these names would be those of inline tombstones, `ms:removed` and `ms:expires`.
 const TAKEN: [&str; 2] = ["removed", "expires"];
@@ -119,17 +190,22 @@ pub(super) fn projection(
 ) -> Option<ProjectionConfig> {
     let name = projection_name(name, section);
     let common: RawCommon = take(&mut table, section);
-    let word = common.kind.required(section, "kind", "say what it keeps: \"replica\", \"copy\" or \"emit\"");
+    let word = common.kind.required(section, "kind", KIND_ADVICE);
     let from = from(common.from, sources, section);
     let selection = selection(common.condition, common.changed, common.version, section);
     let base = name.clone().zip(selection);
     let At { offset, value: word } = word?;
     let kind = match word.as_str() {
-        "replica" => replica(rest(table, section), base, section).map(Arc::new).map(Kind::Replica),
-        "copy" => copy(rest(table, section), base, section).map(Arc::new).map(Kind::Copy),
-        "emit" => emit(rest(table, section), base, section).map(Arc::new).map(Kind::Emit),
+        "replica" => replica::build(rest(table, section), base, section).map(Arc::new).map(Kind::Replica),
+        "copy" => copy::build(rest(table, section), base, section).map(Arc::new).map(Kind::Copy),
+        "aggregate" => {
+            aggregate::build(rest(table, section), base, section).map(Arc::new).map(Kind::Aggregate)
+        }
+        "index" => index::build(rest(table, section), base, section).map(Arc::new).map(Kind::Index),
+        "emit" => emit::build(rest(table, section), base, section).map(Arc::new).map(Kind::Emit),
         unknown => {
-            unknown_kind(unknown, offset, section);
+            let what = format!("`{unknown}` is not a kind");
+            section.error(offset, "kind", what, suggest::instead_of(unknown, &KINDS));
             None
         }
     };
@@ -144,16 +220,6 @@ fn rest<T: DeserializeOwned + Default>(mut table: DeTable<'_>, section: &mut Sec
     let raw = take(&mut table, section);
     refuse_rest(&table, &[keys_of::<RawCommon>(), keys_of::<T>()], section);
     raw
-}
-
-fn unknown_kind(word: &str, offset: usize, section: &mut Section<'_>) {
-    const KINDS: [&str; 3] = ["replica", "copy", "emit"];
-    if LATER.contains(&word) {
-        let advice = format!("known are {}", suggest::list(&KINDS));
-        section.error(offset, "kind", format!("this version does not have the kind `{word}` yet"), advice);
-    } else {
-        section.error(offset, "kind", format!("`{word}` is not a kind"), suggest::instead_of(word, &KINDS));
-    }
 }
 
 fn projection_name(name: &str, section: &mut Section<'_>) -> Option<ProjectionName> {
@@ -206,47 +272,25 @@ fn selection(
     Some(Selection { condition, changed: changed?, version })
 }
 
-fn replica(raw: RawReplica, base: Base, section: &mut Section<'_>) -> Option<Replica> {
-    let table = target_table(raw.table, section);
-    let key =
-        raw.key.required(section, "key", KEY_ADVICE).and_then(|at| templates(at, section, "key", Place::Key));
-    let set_at = raw.set.offset();
-    let set = match raw.set.value(section, "set") {
-        Some(at) if at.value.0.is_empty() => {
-            section.error(at.offset, "set", "is empty", "leave it out to keep the whole item");
-            None
-        }
-        Some(at) => templates(at, section, "set", Place::Set),
-        None => set_at.is_none().then(Templates::new),
-    };
-    if let (Some(key), Some(set)) = (&key, &set) {
-        for (name, template) in set {
-            if key.iter().any(|(key_name, key_template)| key_name == name && key_template != template) {
-                let what = format!("says something else than `key.{name}`");
-                let advice = "leave it out: the attributes of the key are part of the row anyway";
-                section.error(set_at.unwrap_or(section.offset), &format!("set.{name}"), what, advice);
-            }
+/// An attribute of the key that `set` makes something else of.
+fn contradictions(key: &Templates, set: &Templates, set_at: usize, section: &mut Section<'_>) {
+    for (name, template) in set {
+        if key.iter().any(|(key_name, key_template)| key_name == name && key_template != template) {
+            let what = format!("says something else than `key.{name}`");
+            let advice = "leave it out: the attributes of the key are part of the row anyway";
+            section.error(set_at, &format!("set.{name}"), what, advice);
         }
     }
-    let deletes = choice(raw.on_delete, section, "on_delete", [("delete", true), ("keep", false)]);
-    if let Some(offset) = raw.tombstones.offset()
-        && !deletes
-    {
-        let what = "rows are never removed with on_delete = \"keep\", so there is no removal to remember";
-        section.error(offset, "tombstones", what, "leave one of the two out");
-    }
-    let words = [("ledger", Tombstones::Ledger), ("inline", Tombstones::Inline)];
-    let remembered = choice(raw.tombstones, section, "tombstones", words);
-    let tombstones = if deletes { remembered } else { Tombstones::Never };
-    let ((name, selection), key) = base.zip(key)?;
-    let selection = counting_moves(selection, &key);
-    Some(Replica { name, selection, table: table?, key, set: set?, tombstones })
 }
 
-/// An item that moves to another row counts whatever `changed` names: its former row would stand for ever.
-fn counting_moves(mut selection: Selection, key: &Templates) -> Selection {
+/// What these templates read counts whatever `changed` names: an item that moves to another row would leave its former
+/// row behind for ever, and a total would go wrong.
+fn counting<'t>(
+    mut selection: Selection,
+    templates: impl IntoIterator<Item = &'t (AttributeName, Template)>,
+) -> Selection {
     if !selection.changed.is_empty() {
-        for placeholder in key.iter().flat_map(|(_, template)| template.placeholders()) {
+        for placeholder in placeholders(templates) {
             let root = placeholder.path.root();
             if !selection.changed.contains(root) {
                 selection.changed.push(root.clone());
@@ -254,71 +298,6 @@ fn counting_moves(mut selection: Selection, key: &Templates) -> Selection {
         }
     }
     selection
-}
-
-const KEY_ADVICE: &str = "say how a row is found: key = { id = \"{id}\" }";
-const ROWS_ADVICE: &str =
-    "write key = { … } for one row by its primary key, or match = { index = \"…\", key = { … } } for many";
-
-fn copy(raw: RawCopy, base: Base, section: &mut Section<'_>) -> Option<Copy> {
-    let table = target_table(raw.table, section);
-    if raw.key.offset().is_some() == raw.rows.offset().is_some() {
-        let what = if raw.key.offset().is_some() {
-            "has both `key` and `match`"
-        } else {
-            "has neither `key` nor `match`"
-        };
-        section.error_here("", what, ROWS_ADVICE);
-    }
-    let one =
-        raw.key.value(section, "key").and_then(|at| templates(at, section, "key", Place::Key)).map(Rows::One);
-    let many = raw.rows.value(section, "match").and_then(|at| many(at, section));
-    let set_at = raw.set.offset();
-    let set =
-        raw.set.required(section, "set", "name at least one attribute to copy: set = { name = \"{name}\" }");
-    let set = set.and_then(|at| {
-        if at.value.0.is_empty() {
-            section.error(at.offset, "set", "is empty", "name at least one attribute to copy");
-        }
-        templates(at, section, "set", Place::Set)
-    });
-    let rows = one.or(many);
-    if let (Some(rows), Some(set)) = (&rows, &set) {
-        for (name, _) in
-            set.iter().filter(|(name, _)| rows.key().iter().any(|(key_name, _)| key_name == name))
-        {
-            let what = "is an attribute that the rows are found by";
-            let advice = "leave it out: a row that changed it would be another row";
-            section.error(set_at.unwrap_or(section.offset), &format!("set.{name}"), what, advice);
-        }
-    }
-    let words = [("clear", OnDelete::Clear), ("keep", OnDelete::Keep), ("delete", OnDelete::Delete)];
-    let on_delete = choice(raw.on_delete, section, "on_delete", words);
-    let ((name, selection), rows) = base.zip(rows)?;
-    let selection = counting_moves(selection, rows.key());
-    Some(Copy { name, selection, table: table?, rows, set: set?, on_delete })
-}
-
-fn many(at: At<RawMatch>, section: &mut Section<'_>) -> Option<Rows> {
-    let At { offset, value: raw } = at;
-    if raw.index.offset().is_none() {
-        section.error(offset, "match", "names no index", ROWS_ADVICE);
-    }
-    if raw.key.offset().is_none() {
-        section.error(offset, "match", "has no key", ROWS_ADVICE);
-    }
-    let index = raw.index.value(section, "match.index").and_then(|at| table_name(at, section, "match.index"));
-    let key = raw.key.value(section, "match.key");
-    let key = key.and_then(|at| templates(at, section, "match.key", Place::IndexKey));
-    Some(Rows::Many { index: index?, key: key? })
-}
-
-fn emit(raw: RawEmit, base: Base, section: &mut Section<'_>) -> Option<Emit> {
-    let topic = raw.topic.required(section, "topic", "give the ARN of the SNS topic to publish to");
-    let topic = topic.and_then(|at| topic_arn(at, section));
-    let include = names(raw.include, section, "include");
-    let (name, selection) = base?;
-    Some(Emit { name, selection, topic: topic?, include: include? })
 }
 
 fn target_table(field: Field<String>, section: &mut Section<'_>) -> Option<Arc<str>> {

@@ -96,7 +96,7 @@ pub(super) struct RawPipeline {
 #[serde(default)]
 #[schemars(extend("required" = ["kind", "from"]))]
 pub(super) struct RawCommon {
-    /// What it keeps: `replica`, `copy` or `emit`.
+    /// What it keeps: `replica`, `copy`, `aggregate`, `index` or `emit`.
     pub(super) kind: Field<String>,
     /// The source whose changes it follows: the `<name>` of a `[source.<name>]`.
     pub(super) from: Field<String>,
@@ -105,7 +105,8 @@ pub(super) struct RawCommon {
     #[serde(rename = "where")]
     pub(super) condition: Field<String>,
     /// Top-level attributes, one of which has to differ between the images for a modification to count. Needs both
-    /// images. Any difference counts without it; attributes that `key` or `match` reads count always.
+    /// images. Any difference counts without it; attributes that `key` or `match` reads count always, and all that an
+    /// `aggregate` or `index` reads.
     pub(super) changed: Field<Vec<Field<String>>>,
     /// The attribute of the source item that holds its version: a whole number or text that grows with every change.
     /// The stream's own sequence without it. Never a timestamp.
@@ -161,6 +162,59 @@ pub(super) struct RawMatch {
     pub(super) index: Field<String>,
     /// The key to query it by.
     pub(super) key: Field<RawTemplates>,
+}
+
+/// `kind = "aggregate"`: totals of groups of items. At least one of `count`, `sum`, `avg`, `min`, `max` and `distinct`; at
+/// most 100 attributes together, of which an `avg` is two.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(extend("required" = ["table", "group"]))]
+pub(super) struct RawAggregate {
+    /// The table that holds the totals rows.
+    pub(super) table: Field<String>,
+    /// Which items belong together: the primary key of their totals row, one or two attributes, none optional.
+    pub(super) group: Field<RawTemplates>,
+    /// The attribute of the totals row that counts the items.
+    pub(super) count: Field<String>,
+    /// Numbers that are added up, exactly: `{ revenue = "{total}" }`. With `{total?}` an item without it adds nothing.
+    pub(super) sum: Field<RawTemplates>,
+    /// Numbers of which readers want the average: `{ price = "{price?}" }` keeps `price_sum` and `price_count`, the
+    /// number of items that have it, and readers divide.
+    pub(super) avg: Field<RawTemplates>,
+    /// Values of which the least is kept: numbers, text or binary, of 1,000 bytes at most. `min`, `max` and `distinct` have
+    /// at most 45 different templates together.
+    pub(super) min: Field<RawTemplates>,
+    /// Values of which the greatest is kept; as `min`.
+    pub(super) max: Field<RawTemplates>,
+    /// Values of which the different ones are counted; as `min`. Not with `shards`.
+    pub(super) distinct: Field<RawTemplates>,
+    /// What happens to a totals row without items: `keep` (default; it shows zeros) or `delete` (needs `count`).
+    #[schemars(extend("enum" = ["keep", "delete"], "default" = "keep"))]
+    pub(super) on_empty: Field<String>,
+    /// Over how many rows the totals of one group are spread (default 1, up to 100), where one row would be too hot. The
+    /// group has to use `{ms:shard}`, a number from 0, and readers add the rows up.
+    #[schemars(extend("default" = 1, "minimum" = 1, "maximum" = 100))]
+    pub(super) shards: Field<i64>,
+}
+
+/// `kind = "index"`: lookup rows, by which an item is found by other attributes than its key.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(extend("required" = ["table", "key"]))]
+pub(super) struct RawIndex {
+    /// The table that holds the lookup rows.
+    pub(super) table: Field<String>,
+    /// The primary key of a lookup row: one or two attributes. An item that lacks an optional one has no row.
+    pub(super) key: Field<RawTemplates>,
+    /// The attributes of a row, beside its key. The key attributes of the source item without it.
+    pub(super) set: Field<RawTemplates>,
+    /// A list or set, `"{tags?}"`, of which every element has a row of its own: it is `{ms:each}` in `key` and `set`, and
+    /// an attribute of it, if it is a map, `{ms:each.sku}`.
+    pub(super) each: Field<String>,
+    /// Whether a row that is there already and not of this index is refused (default true), and not taken over. Two items that
+    /// ask for one row are a letter either way. Where it is false, no other index may ask for the same rows.
+    #[schemars(extend("default" = true))]
+    pub(super) unique: Field<bool>,
 }
 
 /// `kind = "emit"`: an event on an SNS topic for other services.

@@ -3,7 +3,10 @@
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use super::raw::{RawCommon, RawCopy, RawEmit, RawLetters, RawPipeline, RawReplica, RawSource, RawState};
+use super::raw::{
+    RawAggregate, RawCommon, RawCopy, RawEmit, RawIndex, RawLetters, RawPipeline, RawReplica, RawSource,
+    RawState,
+};
 
 /// The whole schema. Definitions are written out where they are used: the file is small, and no name leaks.
 pub(super) fn schema() -> Value {
@@ -14,6 +17,8 @@ pub(super) fn schema() -> Value {
     let kinds = [
         kind("replica", &common, section::<RawReplica>(&mut generator)),
         kind("copy", &common, section::<RawCopy>(&mut generator)),
+        kind("aggregate", &common, section::<RawAggregate>(&mut generator)),
+        kind("index", &common, section::<RawIndex>(&mut generator)),
         kind("emit", &common, section::<RawEmit>(&mut generator)),
     ];
     json!({

@@ -27,6 +27,11 @@ impl State {
         format!("{}ledger", self.prefix)
     }
 
+    /// The table of values, where an aggregate keeps a least, a greatest or a number of different ones.
+    pub fn values_table(&self) -> String {
+        format!("{}values", self.prefix)
+    }
+
     /// The table of letters, where they are kept in one.
     pub fn letters_table(&self) -> String {
         format!("{}{LETTERS}", self.prefix)

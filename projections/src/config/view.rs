@@ -26,7 +26,9 @@ fn lacks(kind: &Kind, view: StreamView) -> Vec<(&'static str, String)> {
         }
     };
     match kind {
-        Kind::Replica(_) | Kind::Copy(_) => need(new, "kind", "needs the item after a change"),
+        Kind::Replica(_) | Kind::Copy(_) | Kind::Aggregate(_) | Kind::Index(_) => {
+            need(new, "kind", "needs the item after a change")
+        }
         Kind::Emit(emit) if !emit.include.is_empty() => need(new || old, "include", "needs the item"),
         Kind::Emit(_) => {}
     }
@@ -37,6 +39,10 @@ fn lacks(kind: &Kind, view: StreamView) -> Vec<(&'static str, String)> {
     need(selection.changed.is_empty() || (new && old), "changed", "compares the item before and after");
     // A removal takes its version from the old image, every other change from the new one.
     need(selection.version.is_none() || (new && old), "version", "is read from the item before and after");
+    // A fold finds its former rows in the ledger.
+    if kind.is_fold() {
+        return lacks;
+    }
     let nested = kind.key().iter().flat_map(|(_, template)| template.placeholders());
     let nested = nested.map(|placeholder| &placeholder.path).find(|path| !path.is_top_level());
     if let Some(path) = nested {

@@ -33,7 +33,9 @@ fn the_demo() {
     assert_eq!(names, [("companies", "table"), ("company-events", "queue"), ("orders", "table")]);
     let orders = SourceName::new("orders").unwrap();
     let follow: Vec<_> = config.projections_of(&orders).map(|projection| projection.name.as_str()).collect();
-    assert_eq!(follow, ["orders-for-accounting", "orders-for-inventory", "orders-for-shipping"]);
+    let rows = ["orders-for-accounting", "orders-for-inventory", "orders-for-shipping"];
+    let folds = ["orders-by-customer", "orders-by-month", "orders-by-tag"];
+    assert_eq!(follow, [rows, folds].concat());
     for projection in &config.projections {
         assert_eq!(projection.build().name(), &projection.name);
     }
@@ -130,6 +132,55 @@ fn what_becomes_of_removed_rows() {
 }
 
 #[test]
+fn totals_and_lookups() {
+    let config = with(
+        &rest(
+            "[projection.totals]\nkind = 'aggregate'\nfrom = 'a'\ntable = 'Stats'\nshards = 8\n\
+             group = { c = '{c}#{ms:shard}' }\ncount = 'orders'\nsum = { revenue = '{total}' }\n\
+             avg = { price = '{price?}' }\nmin = { first = '{at}' }\nmax = { last = '{at}' }\non_empty = 'delete'\n\
+             [projection.lookup]\nkind = 'index'\nfrom = 'a'\ntable = 'ByTag'\neach = '{tags?}'\n\
+             key = { tag = '{ms:each}', id = '{id}' }\nchanged = ['x']\n",
+        ),
+        &[],
+    );
+    let (totals, lookup) = (&config.projections[1], &config.projections[2]);
+    assert_eq!([totals.kind.word(), lookup.kind.word()], ["aggregate", "index"]);
+    assert_eq!([&**totals.kind.resource(), &**lookup.kind.resource()], ["Stats", "ByTag"]);
+    let Kind::Aggregate(aggregate) = &totals.kind else { panic!("{totals:?}") };
+    assert_eq!((aggregate.shards.get(), aggregate.columns()), (8, 1));
+    let attributes = aggregate.keeps.attributes();
+    let attributes: Vec<&str> = attributes.iter().map(|name| &**name).collect();
+    assert_eq!(attributes, ["orders", "revenue", "first", "last", "price_sum", "price_count"]);
+    assert!(aggregate.keeps.delete_empty);
+    let Kind::Index(index) = &lookup.kind else { panic!("{lookup:?}") };
+    assert!(index.unique && index.set.is_empty());
+    assert_eq!(index.each.as_ref().map(ToString::to_string), Some("{tags?}".to_owned()));
+    let changed: Vec<&str> = index.selection.changed.iter().map(|name| &**name).collect();
+    assert_eq!(changed, ["x", "id", "tags"]);
+    for projection in &config.projections {
+        assert_eq!(projection.build().name(), &projection.name);
+    }
+}
+
+/// The examples of the reference, as they stand there.
+#[test]
+fn the_examples_of_the_reference_can_be_used() {
+    let reference = include_str!("../../../docs/CONFIG.md");
+    let examples: String = reference
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```"))
+        .map(|(example, _)| example)
+        .filter(|example| example.starts_with("[projection."))
+        .collect();
+    let sources = "[source.orders]\ntable = 'Orders'\n[source.companies]\ntable = 'Companies'\n";
+    let config = with(&format!("{sources}{examples}"), &[]);
+    let names: Vec<&str> = config.projections.iter().map(|projection| projection.name.as_str()).collect();
+    assert_eq!(names, ["orders-by-customer", "company-by-vat", "orders-by-tag"]);
+    assert_eq!(lint(&config), []);
+}
+
+#[test]
 fn the_hash_tells_values_apart_and_nothing_else() {
     let hash = |text: &str, environment: &[(&str, &str)]| with(text, environment).hash;
     let one = hash(&rest("[letters]\nkeep = '7d'\n[state]\nprefix = '${A:-x}'\n"), &[]);
@@ -158,6 +209,20 @@ fn pieces() -> impl Strategy<Value = String> {
         Just("kind = 'copy'\n"),
         Just("kind = 'emit'\n"),
         Just("kind = 'index'\n"),
+        Just("kind = 'aggregate'\n"),
+        Just("group = { c = '{c}' }\n"),
+        Just("group = { c = '{c}#{ms:shard}', d = '{ms:each.x?}' }\n"),
+        Just("shards = 8\n"),
+        Just("shards = -1\n"),
+        Just("count = 'n'\n"),
+        Just("sum = { s = '{s?}', t = 5, u = 'x' }\n"),
+        Just("avg = { n = '{n}' }\n"),
+        Just("min = { s = '{s}' }\n"),
+        Just("distinct = { d = '{a}-{b}' }\n"),
+        Just("on_empty = 'delete'\n"),
+        Just("each = '{tags?}'\n"),
+        Just("key = { tag = '{ms:each}' }\n"),
+        Just("unique = false\n"),
         Just("from = 'a'\n"),
         Just("key = { id = '{id}' }\n"),
         Just("key = { id = '{id?}', a = 1.5, b = inf }\n"),

@@ -1,5 +1,7 @@
 //! What is said of a config that is wrong: the whole of it, line by line.
 
+mod folds;
+
 use millstream_projections::config::Config;
 
 /// Every error of the text, in full.
@@ -250,18 +252,11 @@ fn what_every_projection_has() {
     check_projection(
         "",
         &[
-            (3, "kind: is missing; say what it keeps: \"replica\", \"copy\" or \"emit\""),
-            (3, "from: is missing; name the source whose changes it follows"),
-        ],
-    );
-    check_projection(
-        "kind = 'aggregate'\nfrom = 'aa'\ncount = 'n'",
-        &[
             (
-                4,
-                "kind: this version does not have the kind `aggregate` yet; known are `replica`, `copy`, `emit`",
+                3,
+                "kind: is missing; say what it keeps: \"replica\", \"copy\", \"aggregate\", \"index\" or \"emit\"",
             ),
-            (5, "from: there is no source `aa`; did you mean `a`?"),
+            (3, "from: is missing; name the source whose changes it follows"),
         ],
     );
     check_projection(
@@ -269,6 +264,13 @@ fn what_every_projection_has() {
         &[
             (4, "kind: `replicate` is not a kind; did you mean `replica`?"),
             (5, "from: there is no source `orders`; known are `a`"),
+        ],
+    );
+    check_projection(
+        "kind = 'sum'\nfrom = 'aa'",
+        &[
+            (4, "kind: `sum` is not a kind; known are `replica`, `copy`, `aggregate`, `index`, `emit`"),
+            (5, "from: there is no source `aa`; did you mean `a`?"),
         ],
     );
     check_projection(

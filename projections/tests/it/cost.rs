@@ -32,6 +32,20 @@ fn each_kind_and_choice() {
 }
 
 #[test]
+fn folds_share_their_totals() {
+    let totals = "kind = 'aggregate'\ntable = 'Rows'\ngroup = { c = '{c}' }\ncount = 'n'";
+    check(totals, ["2 × totals + 2", "2 × totals + 2", "4 × totals + 2", "2 × totals + 2"]);
+    // Two columns, for three attributes: what is read twice is kept once.
+    let values =
+        format!("{totals}\nmin = {{ lo = '{{v}}' }}\nmax = {{ hi = '{{v}}' }}\ndistinct = {{ w = '{{w}}' }}");
+    check(&values, ["2 × totals + 6", "2 × totals + 10", "4 × totals + 10", "2 × totals + 6"]);
+    let index = "kind = 'index'\ntable = 'Rows'\nkey = { v = '{v}' }";
+    check(index, ["2 × row + 2", "2 × row + 2", "4 × row + 2", "2 × row + 2"]);
+    let config = config(&format!("[projection.p]\nfrom = 'items'\n{values}\n"));
+    assert_eq!(cost(&config.projections[0]).insert.of_row(3), 12);
+}
+
+#[test]
 fn rows_are_counted_in_whole_kilobytes() {
     let config = config(&format!("[projection.p]\nfrom = 'items'\n{REPLICA}\n"));
     assert_eq!(cost(&config.projections[0]).insert.of_row(3), 8);

@@ -1,8 +1,12 @@
 //! What follows from a change, kind by kind: settings and two images in, effects as lines of text out.
 
+mod aggregate;
+mod index;
+
 use std::collections::BTreeMap;
 
 use millstream_projections::effect::{Reach, Target, Write};
+use millstream_projections::fold::{Contribution, Fold, Part, Share};
 use millstream_projections::item::{Value, type_name};
 use millstream_projections::{Change, ChangeKind, Effect, Image};
 use serde_json::{Value as Json, json};
@@ -28,6 +32,7 @@ fn render(effect: &Effect) -> String {
         Target::Row { key, .. } => line(key),
         Target::Found { index, key, .. } => format!("by {index} {}", line(key)),
         Target::Topic { .. } => "topic".to_owned(),
+        Target::Shared { table } => table.to_string(),
     };
     match &effect.write {
         Write::Put { item, expect_row, .. } => {
@@ -42,7 +47,30 @@ fn render(effect: &Effect) -> String {
         }
         Write::Drop { .. } => format!("drop {target}"),
         Write::Publish(publish) => format!("publish {}", publish.kind),
+        Write::Fold(fold) => {
+            let rows = |contribution: &Contribution| contribution.shares().iter().map(contributed).collect();
+            let (before, mut after): (Vec<String>, Vec<String>) = (rows(&fold.guess), rows(&fold.after));
+            for (row, item) in after.iter_mut().zip(&fold.items) {
+                row.push_str(&format!(" [{}]", line(item.iter())));
+            }
+            assert!(fold.items.len() == items_of(fold));
+            format!("fold {target}: {} -> {}", before.join(", "), after.join(", "))
+        }
     }
+}
+
+/// What an item contributes to one row, without the attributes of a lookup row.
+fn contributed(share: &Share) -> String {
+    let Part::Totals(totals) = &share.part else { return line(&share.key) };
+    let add = totals.add.iter().map(|(name, add)| format!("{name}+{add}"));
+    let values = totals.values.iter().map(|(column, value)| format!("{column}={}", plain(value)));
+    let parts: Vec<String> = add.chain(values).collect();
+    format!("({}) {}", line(&share.key), parts.join(" "))
+}
+
+/// How many rows a fold has to bring along: one for each share that is a lookup row.
+fn items_of(fold: &Fold) -> usize {
+    fold.after.shares().iter().filter(|share| matches!(share.part, Part::Lookup { .. })).count()
 }
 
 #[track_caller]

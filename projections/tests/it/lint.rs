@@ -160,4 +160,103 @@ fn images_that_may_be_needed() {
         &["projection.p: with stream_view = \"OLD_IMAGE\" events carry the item before the change only"],
     );
     check("KEYS_ONLY", EMIT, &[]);
+    for fold in [TOTALS, INDEX] {
+        check(
+            "NEW_IMAGE",
+            fold,
+            &[
+                "projection.p: with stream_view = \"NEW_IMAGE\" what an item contributed before is only in the ledger: \
+               each modification and removal takes a second request",
+            ],
+        );
+    }
+}
+
+const TOTALS: &str = "kind = 'aggregate'\ntable = 'Rows'\ngroup = { id = '{c}' }\ncount = 'n'";
+const INDEX: &str = "kind = 'index'\ntable = 'Rows'\nkey = { id = '{v}' }";
+
+#[test]
+fn folds() {
+    check_projections(&[TOTALS], &[]);
+    check_projections(&[INDEX], &[]);
+    check_projections(
+        &["kind = 'aggregate'\ntable = 'Rows'\ngroup = { id = 'ALL' }\ncount = 'n'"],
+        &[
+            "projection.p1: the group is the same for every item: all changes wait for one another at one totals row",
+        ],
+    );
+    check_projections(
+        &["kind = 'aggregate'\ntable = 'Rows'\nshards = 4\ngroup = { id = 'ALL#{ms:shard}' }\ncount = 'n'"],
+        &[],
+    );
+    check_projections(&[&format!("{TOTALS}\nsum = {{ s = '{{s}}' }}\nchanged = ['other']")], &[]);
+    check_projections(
+        &[&format!("{TOTALS}\nsum = {{ s = '{{s?}}' }}\nwhere = 'new.s > 1'")],
+        &[
+            "projection.p1: `where` reads `new.s`, which a template takes to be optional: an item without it becomes a letter",
+        ],
+    );
+    check_projections(
+        &["kind = 'index'\ntable = 'Rows'\nkey = { id = '{v?}' }\nwhere = 'new.v != \"\"'"],
+        &[
+            "projection.p1: `where` reads `new.v`, which a template takes to be optional: an item without it becomes a letter",
+        ],
+    );
+}
+
+#[test]
+fn lookups_that_meet_or_lead_nowhere() {
+    let tags = |key: &str, rest: &str| {
+        format!("kind = 'index'\ntable = 'Rows'\neach = '{{tags?}}'\nkey = {{ {key} }}\nset = {{ {rest} }}")
+    };
+    let (tag, both) = ("id = '{ms:each}'", "id = '{ms:each}', item = '{id}'");
+    check_projections(
+        &[&format!("{}\nunique = false", tags(tag, "item = '{id}'"))],
+        &[
+            "projection.p1: is not unique, but its key reads `ms:each` alone: the second item with the same value becomes a letter",
+        ],
+    );
+    check_projections(&[&format!("{}\nunique = false", tags(both, "kind = 'x'"))], &[]);
+    check_projections(
+        &[&tags(tag, "kind = 'x', tag = '{ms:each}'")],
+        &["projection.p1: its rows lead to no item: `set` reads nothing of it"],
+    );
+}
+
+#[test]
+fn folds_beside_others() {
+    check_projections(
+        &[INDEX, INDEX],
+        &["projection.p2: may ask for the same rows as `p1`: whichever comes second becomes a letter"],
+    );
+    check_projections(
+        &[REPLICA, INDEX],
+        &["projection.p2: may put the same rows as `p1`: each would overwrite what the other put"],
+    );
+    check_projections(
+        &[TOTALS, REPLICA],
+        &[
+            "projection.p2: writes to the same table as `p1`: a replica puts whole rows, without what an aggregate added to them",
+        ],
+    );
+    check_projections(
+        &[INDEX, COPY],
+        &[
+            "projection.p2: writes to the same table as `p1`: an index puts whole rows, without what a copy added to them",
+        ],
+    );
+    let averages = "kind = 'aggregate'\ntable = 'Rows'\ngroup = { id = '{c}' }\navg = { p = '{p}' }";
+    check_projections(&[TOTALS, averages, COPY], &[]);
+    check_projections(
+        &[TOTALS, TOTALS],
+        &["projection.p2: keeps `n` in the same rows as `p1`: the two know nothing of each other"],
+    );
+    check_projections(
+        &[averages, "kind = 'copy'\ntable = 'Rows'\nkey = { id = '{id}' }\nset = { p_sum = '{b}' }"],
+        &["projection.p2: keeps `p_sum` in the same rows as `p1`: the two know nothing of each other"],
+    );
+    check_projections(
+        &[averages, &format!("{TOTALS}\non_empty = 'delete'")],
+        &["projection.p2: shares rows with `p1`, and on_empty = \"delete\" takes them from both"],
+    );
 }

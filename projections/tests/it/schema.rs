@@ -40,7 +40,7 @@ fn every_key_is_described() {
 fn nothing_else_may_be_written() {
     let schema = Config::schema();
     let projection = &schema["properties"]["projection"]["additionalProperties"]["oneOf"];
-    for (place, kind) in ["replica", "copy", "emit"].iter().enumerate() {
+    for (place, kind) in ["replica", "copy", "aggregate", "index", "emit"].iter().enumerate() {
         assert_eq!(projection[place]["properties"]["kind"]["const"], *kind);
         assert_eq!(projection[place]["additionalProperties"], false);
         let required = projection[place]["required"].as_array().unwrap();

@@ -104,7 +104,7 @@ pub(super) fn decide(
             Some(_) if !within(*reach, stands) => keep(Verdict::Stale, "the row is not this item's"),
             Some(_) => write(None),
         },
-        Write::Publish(_) => write(None),
+        Write::Publish(_) | Write::Fold(_) => write(None),
     }
 }
 

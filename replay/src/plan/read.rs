@@ -27,6 +27,9 @@ impl Planner<'_> {
         effect: &Effect,
         fades: bool,
     ) -> Result<Vec<EffectPlan>, Fault> {
+        if let Write::Fold(fold) = &effect.write {
+            return self.fold(projection, effect, fold, fades).await;
+        }
         match &effect.target {
             Target::Row { table, key } => {
                 Ok(vec![self.row(projection, effect, (table, key), None, fades).await?])
@@ -47,10 +50,10 @@ impl Planner<'_> {
                     }
                 }
             }
-            Target::Topic { topic } => Ok(vec![EffectPlan {
+            Target::Topic { .. } | Target::Shared { .. } => Ok(vec![EffectPlan {
                 projection: projection.to_string(),
                 write: effect.write.kind(),
-                resource: topic.to_string(),
+                resource: effect.target.resource().to_string(),
                 key: BTreeMap::new(),
                 verdict: Verdict::WouldWrite,
                 note: None,
@@ -77,7 +80,7 @@ impl Planner<'_> {
                 let read = || rows.tombstone(projection, &effect.guard, &target);
                 self.desk.retried("read the ledger", read).await?
             }
-            Write::Patch { .. } | Write::Drop { .. } | Write::Publish(_) => None,
+            Write::Patch { .. } | Write::Drop { .. } | Write::Publish(_) | Write::Fold(_) => None,
         };
         let current: Option<Row> = current.map(|item| item.into_inner().into_iter().collect());
         let memory = Memory { tombstone: tombstone.as_deref(), fades };
@@ -97,7 +100,7 @@ impl Planner<'_> {
     }
 
     /// The current row beside the resulting one, without the attributes that are our own.
-    fn differences(&self, before: Option<&Row>, decided: &Decided) -> Vec<AttributeDifference> {
+    pub(super) fn differences(&self, before: Option<&Row>, decided: &Decided) -> Vec<AttributeDifference> {
         let mut sides: BTreeMap<&String, [Option<&_>; 2]> = BTreeMap::new();
         for (side, row) in [before, decided.after.as_ref()].into_iter().enumerate() {
             for (name, value) in row.into_iter().flatten().filter(|(name, _)| !name.starts_with(OWN)) {

@@ -5,6 +5,7 @@ mod age;
 mod apply;
 mod bucket;
 mod crashes;
+mod folds;
 mod held;
 mod import;
 mod letter_queue;

@@ -124,7 +124,7 @@ impl World {
         pipeline.topics = Arc::new(SnsSink::new(self.topics.sns()));
         let retry = RetryPolicy { chance: Arc::new(|| 0.5), ..pipeline.limits.retry.clone() };
         pipeline.limits.retry = retry;
-        let ledger = Ledger { table: config.state.ledger_table().into(), keep: config.state.tombstones };
+        let ledger = Ledger::of(&config.state);
         Desk {
             pipeline,
             rows: Arc::new(DynamoDbSink::new(aws.dynamodb(), ledger, clock)),

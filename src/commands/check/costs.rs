@@ -20,7 +20,9 @@ pub(super) fn table(config: &Config) -> String {
         }
     }
     let notes: Vec<String> = notes.iter().map(|(note, of)| format!("{}: {note}.\n", of.join(", "))).collect();
-    format!("{table}\n{}\n{LEGEND}", notes.concat())
+    let totals = costs.iter().any(|cost| cost.insert.totals > 0);
+    let totals = if totals { TOTALS_LEGEND } else { "" };
+    format!("{table}\n{}\n{LEGEND}{totals}", notes.concat())
 }
 
 const LEGEND: &str = "\
@@ -28,6 +30,12 @@ const LEGEND: &str = "\
 every row that the index finds. `move` is a change that gives the item another row; an item that begins or ceases to
 match `where` is an insert or a remove. A write that turns out stale costs the same. Indexes of the target table cost
 extra where they hold what was written.
+";
+
+/// What is to know where totals are kept.
+const TOTALS_LEGEND: &str = "\
+`totals` is likewise the size of the totals row. It counts once a transaction, which up to about 98 items of a batch
+share; the units beside it are each item's own.
 ";
 
 fn row(cost: &Cost) -> [String; 5] {

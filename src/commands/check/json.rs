@@ -8,8 +8,14 @@ use millstream_projections::config::{
 };
 use millstream_projections::effect::Tombstones;
 use millstream_projections::kinds::Templates;
-use millstream_projections::kinds::copy::{OnDelete, Rows};
+use millstream_projections::kinds::aggregate::Aggregate;
+use millstream_projections::kinds::copy::{Copy, OnDelete, Rows};
+use millstream_projections::kinds::emit::Emit;
+use millstream_projections::kinds::index::Index;
+use millstream_projections::kinds::replica::Replica;
 use serde_json::{Map, Value, json};
+
+use super::values_table;
 
 /// A config that can be used.
 pub(super) fn config(file: &str, config: &Config) -> Value {
@@ -27,6 +33,7 @@ pub(super) fn config(file: &str, config: &Config) -> Value {
         "sources": sources,
         "projections": projections,
         "ledger": { "table": config.state.ledger_table(), "keep": text(config.state.tombstones) },
+        "values": values_table(config).map(|table| json!({ "table": table })),
         "letters": { "store": letters, "keep": text(config.letters.keep) },
         "warnings": lint(config).iter().map(warning).collect::<Vec<_>>(),
         "costs": costs(config).iter().map(cost).collect::<Vec<_>>(),
@@ -72,40 +79,84 @@ fn projection(projection: &ProjectionConfig) -> Value {
         "changed": selection.changed,
         "version": selection.version,
     });
-    match &projection.kind {
-        Kind::Replica(replica) => {
-            object["table"] = json!(*replica.table);
-            object["key"] = templates(&replica.key);
-            object["set"] = if replica.set.is_empty() { Value::Null } else { templates(&replica.set) };
-            object["guard"] = json!(format!("ms:{}", replica.name));
-            object["tombstones"] = json!(match replica.tombstones {
-                Tombstones::Ledger => "ledger",
-                Tombstones::Inline => "inline",
-                Tombstones::Never => "never",
-            });
-        }
-        Kind::Copy(copy) => {
-            object["table"] = json!(*copy.table);
-            match &copy.rows {
-                Rows::One(key) => object["key"] = templates(key),
-                Rows::Many { index, key } => {
-                    object["match"] = json!({ "index": **index, "key": templates(key) })
-                }
-            }
-            object["set"] = templates(&copy.set);
-            object["guard"] = json!(format!("ms:{}", copy.name));
-            object["on_delete"] = json!(match copy.on_delete {
-                OnDelete::Clear => "clear",
-                OnDelete::Keep => "keep",
-                OnDelete::Delete => "delete",
-            });
-        }
-        Kind::Emit(emit) => {
-            object["topic"] = json!(*emit.topic);
-            object["include"] = json!(emit.include);
-        }
+    let settings = match &projection.kind {
+        Kind::Replica(replica) => of_replica(replica),
+        Kind::Copy(copy) => of_copy(copy),
+        Kind::Aggregate(aggregate) => of_aggregate(aggregate),
+        Kind::Index(index) => of_index(index),
+        Kind::Emit(emit) => of_emit(emit),
+    };
+    if let (Value::Object(object), Value::Object(settings)) = (&mut object, settings) {
+        object.extend(settings);
     }
     object
+}
+
+fn of_replica(replica: &Replica) -> Value {
+    json!({
+        "table": *replica.table,
+        "key": templates(&replica.key),
+        "set": templates_if_any(&replica.set),
+        "guard": format!("ms:{}", replica.name),
+        "tombstones": match replica.tombstones {
+            Tombstones::Ledger => "ledger",
+            Tombstones::Inline => "inline",
+            Tombstones::Never => "never",
+        },
+    })
+}
+
+fn of_copy(copy: &Copy) -> Value {
+    let mut object = json!({
+        "table": *copy.table,
+        "set": templates(&copy.set),
+        "guard": format!("ms:{}", copy.name),
+        "on_delete": match copy.on_delete {
+            OnDelete::Clear => "clear",
+            OnDelete::Keep => "keep",
+            OnDelete::Delete => "delete",
+        },
+    });
+    match &copy.rows {
+        Rows::One(key) => object["key"] = templates(key),
+        Rows::Many { index, key } => object["match"] = json!({ "index": **index, "key": templates(key) }),
+    }
+    object
+}
+
+fn of_aggregate(aggregate: &Aggregate) -> Value {
+    let keeps = &aggregate.keeps;
+    json!({
+        "table": *aggregate.table,
+        "group": templates(&aggregate.group),
+        "shards": aggregate.shards,
+        "count": keeps.count,
+        "sum": templates_if_any(&keeps.sum),
+        "avg": templates_if_any(&keeps.avg),
+        "min": templates_if_any(&keeps.min),
+        "max": templates_if_any(&keeps.max),
+        "distinct": templates_if_any(&keeps.distinct),
+        "on_empty": if keeps.delete_empty { "delete" } else { "keep" },
+    })
+}
+
+fn of_index(index: &Index) -> Value {
+    json!({
+        "table": *index.table,
+        "key": templates(&index.key),
+        "set": templates_if_any(&index.set),
+        "each": index.each.as_ref().map(ToString::to_string),
+        "unique": index.unique,
+        "guard": format!("ms:{}", index.name),
+    })
+}
+
+fn of_emit(emit: &Emit) -> Value {
+    json!({ "topic": *emit.topic, "include": emit.include })
+}
+
+fn templates_if_any(templates: &Templates) -> Value {
+    if templates.is_empty() { Value::Null } else { self::templates(templates) }
 }
 
 fn templates(templates: &Templates) -> Value {
@@ -118,7 +169,10 @@ fn warning(warning: &Warning) -> Value {
 }
 
 fn cost(cost: &Cost) -> Value {
-    let units = |units: Units| json!({ "row": units.row, "ledger": units.ledger, "events": units.events });
+    let units = |units: Units| {
+        let Units { row, totals, ledger, events } = units;
+        json!({ "row": row, "totals": totals, "ledger": ledger, "events": events })
+    };
     json!({
         "projection": cost.projection.as_str(),
         "each_found_row": cost.each_found_row,

@@ -9,10 +9,14 @@ use millstream_projections::config::{
 use millstream_projections::effect::Tombstones;
 use millstream_projections::item::AttributeName;
 use millstream_projections::kinds::Templates;
+use millstream_projections::kinds::aggregate::{Aggregate, Keeps, parts_of_average};
 use millstream_projections::kinds::copy::{Copy, OnDelete, Rows};
 use millstream_projections::kinds::emit::Emit;
+use millstream_projections::kinds::index::Index;
 use millstream_projections::kinds::replica::Replica;
 use millstream_projections::kinds::selection::Selection;
+
+use super::values_table;
 
 /// The whole picture.
 pub(super) fn picture(config: &Config) -> String {
@@ -56,6 +60,8 @@ fn head(projection: &ProjectionConfig) -> String {
                 format!("{word} ─► {resource}, rows of index {index} ({})", templates(key))
             }
         },
+        Kind::Aggregate(aggregate) => format!("{word} ─► {resource} ({})", templates(&aggregate.group)),
+        Kind::Index(index) => format!("{word} ─► {resource} ({})", templates(&index.key)),
         Kind::Emit(_) => format!("{word} ─► {resource}"),
     }
 }
@@ -65,6 +71,8 @@ fn details(projection: &ProjectionConfig) -> Vec<String> {
     lines.extend(match &projection.kind {
         Kind::Replica(replica) => of_replica(replica),
         Kind::Copy(copy) => of_copy(copy),
+        Kind::Aggregate(aggregate) => of_aggregate(aggregate),
+        Kind::Index(index) => of_index(index),
         Kind::Emit(emit) => of_emit(emit),
     });
     lines
@@ -103,6 +111,45 @@ fn of_copy(copy: &Copy) -> Vec<String> {
     vec![format!("sets {}", templates(&copy.set)), format!("guard ms:{}; {gone}", copy.name)]
 }
 
+fn of_aggregate(aggregate: &Aggregate) -> Vec<String> {
+    let mut lines = vec![kept(&aggregate.keeps)];
+    if aggregate.shards.get() > 1 {
+        lines.push(format!(
+            "the totals of a group are in {} rows: readers put them together",
+            aggregate.shards
+        ));
+    }
+    let empty = if aggregate.keeps.delete_empty { "goes" } else { "stays, with zeros" };
+    lines.push(format!("what each item contributes is in the ledger; a row without items {empty}"));
+    lines
+}
+
+/// What a totals row holds, in the words of the file.
+fn kept(keeps: &Keeps) -> String {
+    let words =
+        [("sum", &keeps.sum), ("min", &keeps.min), ("max", &keeps.max), ("distinct", &keeps.distinct)];
+    let words = words.into_iter().filter(|(_, of)| !of.is_empty());
+    let mut kept: Vec<String> = words.map(|(word, of)| format!("{word} {}", templates(of))).collect();
+    kept.extend(keeps.avg.iter().map(|(name, of)| {
+        let (sum, count) = parts_of_average(name);
+        format!("avg of {of} = {sum} / {count}")
+    }));
+    keeps.count.iter().map(|name| format!("count {name}")).chain(kept).collect::<Vec<_>>().join("; ")
+}
+
+fn of_index(index: &Index) -> Vec<String> {
+    let set = if index.set.is_empty() { "the item's key".to_owned() } else { templates(&index.set) };
+    let each = index.each.as_ref().map(|each| format!(", for each of {each}")).unwrap_or_default();
+    let unguarded = if index.unique { "nor is one without a guard" } else { "one without a guard is" };
+    vec![
+        format!("puts {set}{each}"),
+        format!(
+            "guard ms:{}, and in the ledger; another item's row is never overwritten, {unguarded}",
+            index.name
+        ),
+    ]
+}
+
 fn of_emit(emit: &Emit) -> Vec<String> {
     let tells = if emit.include.is_empty() {
         "the key alone".to_owned()
@@ -123,7 +170,8 @@ fn own_tables(config: &Config) -> String {
         LettersStore::Queue(url) => format!("queue {url}, kept {kept}"),
     };
     let (ledger, tombstones) = (config.state.ledger_table(), text(config.state.tombstones));
-    format!("ledger   table {ledger}, tombstones kept {tombstones}\nletters  {letters}\n")
+    let values = values_table(config).map(|table| format!("values   table {table}\n")).unwrap_or_default();
+    format!("ledger   table {ledger}, tombstones kept {tombstones}\n{values}letters  {letters}\n")
 }
 
 fn templates(templates: &Templates) -> String {

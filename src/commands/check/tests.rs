@@ -19,13 +19,22 @@ fn the_demo_is_right_and_without_a_warning() {
     let said = said(DEMO, false);
     assert!(said.right);
     let first = said.text.lines().next().unwrap();
-    assert!(first.starts_with("m.toml: 3 sources, 6 projections, 0 warnings (config "), "{first}");
+    assert!(first.starts_with("m.toml: 3 sources, 10 projections, 0 warnings (config "), "{first}");
     for line in [
         "companies  table CompanyProfile, stream NEW_AND_OLD_IMAGES",
-        "└─ company-changed  emit ─► arn:aws:sns:eu-west-1:000000000000:company-changed",
+        "├─ company-changed  emit ─► arn:aws:sns:eu-west-1:000000000000:company-changed",
         "├─ statistics-company-name  copy ─► CompanyStatistics, rows of index by-company (companyId = {companyId})",
         "│     guard ms:statistics-company-name; the attributes go with the item",
+        "├─ orders-by-month  aggregate ─► OrdersByMonth (month = {month})",
+        "│     count orders; sum revenue = {total}; max largest = {total}; distinct customers = {customer.name}; \
+         avg of {discount?} = discount_sum / discount_count",
+        "│     what each item contributes is in the ledger; a row without items stays, with zeros",
+        "└─ orders-by-tag  index ─► OrdersByTag (tag = {ms:each}, orderId = {orderId})",
+        "      puts status = {status}, placedAt = {placedAt?}, for each of {tags?}",
+        "│ orders-by-customer      ┆ 2 × totals + 4   ┆ 2 × totals + 6   ┆ 4 × totals + 6  ┆ 2 × totals + 4   │",
+        "share; the units beside it are each item's own.",
         "ledger   table dev-millstream-ledger, tombstones kept 30d",
+        "values   table dev-millstream-values",
     ] {
         assert!(said.text.lines().any(|it| it == line), "`{line}` is missing in\n{}", said.text);
     }
@@ -37,8 +46,75 @@ fn the_demo_as_one_json_object() {
     let object: serde_json::Value = serde_json::from_str(&said.text).unwrap();
     assert_eq!(object["ok"], true);
     assert_eq!(object["projections"][1]["match"]["index"], "by-company");
+    assert_eq!(object["values"]["table"], "dev-millstream-values");
     assert_eq!(object["costs"][3]["insert"]["row"], 2);
     assert_eq!(object["warnings"], serde_json::json!([]));
+}
+
+const FOLDS: &str = "\
+[source.a]
+table = 'Table'
+[projection.totals]
+kind = 'aggregate'
+from = 'a'
+table = 'Totals'
+group = { who = '{who}#{ms:shard}' }
+count = 'items'
+avg = { price = '{price?}' }
+shards = 8
+on_empty = 'delete'
+[projection.lookup]
+kind = 'index'
+from = 'a'
+table = 'Lookup'
+key = { word = '{ms:each}', id = '{id}' }
+each = '{words?}'
+";
+
+#[test]
+fn totals_and_lookups_in_words() {
+    let page = said(FOLDS, false).text;
+    for line in [
+        "├─ totals  aggregate ─► Totals (who = {who}#{ms:shard})",
+        "│     count items; avg of {price?} = price_sum / price_count",
+        "│     the totals of a group are in 8 rows: readers put them together",
+        "│     what each item contributes is in the ledger; a row without items goes",
+        "└─ lookup  index ─► Lookup (word = {ms:each}, id = {id})",
+        "      puts the item's key, for each of {words?}",
+        "      guard ms:lookup, and in the ledger; another item's row is never overwritten, nor is one without a guard",
+    ] {
+        assert!(page.lines().any(|it| it == line), "`{line}` is missing in\n{page}");
+    }
+    assert!(!page.contains("values   table"), "no values are kept: {page}");
+    let once = "`totals` is likewise the size of the totals row. It counts once a transaction";
+    assert!(page.contains(once), "{page}");
+    let (start, lookup) =
+        (FOLDS.find("[projection.totals]").unwrap(), FOLDS.find("[projection.lookup]").unwrap());
+    let lookup_alone = format!("{}{}", &FOLDS[..start], &FOLDS[lookup..]);
+    assert!(!said(&lookup_alone, false).text.contains("`totals`"), "nothing is said of what there is not");
+}
+
+#[test]
+fn totals_and_lookups_as_json() {
+    let object: serde_json::Value = serde_json::from_str(&said(FOLDS, true).text).unwrap();
+    let (totals, lookup) = (&object["projections"][0], &object["projections"][1]);
+    assert_eq!(totals["group"], serde_json::json!({ "who": "{who}#{ms:shard}" }));
+    assert_eq!(totals["avg"], serde_json::json!({ "price": "{price?}" }));
+    assert_eq!((&totals["shards"], &totals["count"]), (&serde_json::json!(8), &serde_json::json!("items")));
+    assert_eq!(
+        (&totals["sum"], &totals["on_empty"]),
+        (&serde_json::Value::Null, &serde_json::json!("delete"))
+    );
+    assert_eq!(lookup["key"], serde_json::json!({ "word": "{ms:each}", "id": "{id}" }));
+    assert_eq!(
+        (&lookup["each"], &lookup["unique"]),
+        (&serde_json::json!("{words?}"), &serde_json::json!(true))
+    );
+    assert_eq!(
+        object["costs"][0]["move"],
+        serde_json::json!({ "row": 0, "totals": 4, "ledger": 2, "events": 0 })
+    );
+    assert_eq!(object["values"], serde_json::Value::Null);
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(super) async fn open(args: &ReplayArgs) -> Result<Office, Failure> {
 }
 
 fn desk(config: &Config, aws: &Aws, clock: Arc<dyn Clock>, by: String) -> Desk {
-    let ledger = Ledger { table: config.state.ledger_table().into(), keep: config.state.tombstones };
+    let ledger = Ledger::of(&config.state);
     Desk {
         pipeline: wiring::pipeline(config, aws, clock.clone()),
         rows: Arc::new(DynamoDbSink::new(aws.dynamodb(), ledger, clock)),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 
+use crate::arithmetic;
 use crate::connector::{Call, Reply, Service};
 use crate::faults::Fault;
 use crate::lineage::Lineage;
@@ -77,6 +78,16 @@ impl Engine {
             "DescribeStream" => self.lineage.describe(body),
             "GetShardIterator" => self.lineage.iterator(&self.database, body),
             "GetRecords" => self.lineage.records(body, |inner| self.call("GetRecords", inner)),
+            "TransactWriteItems" => {
+                let read = |table: &Value, key: &Value| {
+                    let item = self.call("GetItem", &json!({ "TableName": table, "Key": key }));
+                    item.map_or(Value::Null, |mut found| found["Item"].take())
+                };
+                match arithmetic::overflow(body, read) {
+                    Some(refused) => Err(refused),
+                    None => Ok(self.call(operation, body)?),
+                }
+            }
             _ => Ok(self.call(operation, body)?),
         }
     }

@@ -11,6 +11,7 @@
 )]
 
 // What every double shares: one connector, and the script of what goes wrong on it.
+mod arithmetic;
 mod connector;
 pub mod faults;
 pub mod served;

@@ -19,5 +19,6 @@ pub(crate) const DEFINITION: Definition = Definition {
         (BY_STATE, "state", FIRST_AT),
     ],
     numbers: &[PART, FIRST_AT],
-    expires: EXPIRES,
+    binaries: &[],
+    expires: Some(EXPIRES),
 };

@@ -26,7 +26,7 @@ pub struct DynamoDbSink {
     pub(super) client: Client,
     pub(super) ledger: Ledger,
     pub(super) clock: Arc<dyn Clock>,
-    schemas: Schemas,
+    pub(super) schemas: Schemas,
 }
 
 /// What a conditional write met.
@@ -64,18 +64,28 @@ impl DynamoDbSink {
                 self.update(write, expression).await
             }
             Write::Drop { reach } => self.drop_row(write, within(*reach)).await,
-            Write::Publish(_) => Err(Fault::new(FaultKind::Rejected, "an event is no row")),
+            Write::Publish(_) | Write::Fold(_) => {
+                Err(Fault::new(FaultKind::Rejected, format!("a {} is no row", write.write.kind())))
+            }
         };
         match result {
-            Err(fault) if fault.kind == FaultKind::Rejected => Err(self.blame(write, fault).await),
+            Err(fault) => Err(self.blame(write.table, fault, |schema| misfit(write, schema)).await),
             result => result,
         }
     }
 
-    /// A refused write is the record's fault only if the config fits the table.
-    async fn blame(&self, write: RowWrite<'_>, refused: Fault) -> Fault {
-        match self.schemas.fresh(&self.client, write.table).await {
-            Ok(schema) => match misfit(write, &schema) {
+    /// A rejected request is the record's fault only if the config fits the table.
+    pub(super) async fn blame(
+        &self,
+        table: &Arc<str>,
+        refused: Fault,
+        misfit: impl FnOnce(&Schema) -> Option<String>,
+    ) -> Fault {
+        if refused.kind != FaultKind::Rejected {
+            return refused;
+        }
+        match self.schemas.fresh(&self.client, table).await {
+            Ok(schema) => match misfit(&schema) {
                 Some(cause) => misconfigured(cause, refused),
                 None => refused,
             },
@@ -223,12 +233,8 @@ impl DynamoDbSink {
 /// Why a config does not fit a table, if it does not.
 fn misfit(write: RowWrite<'_>, schema: &Schema) -> Option<String> {
     let (table, projection) = (write.table, write.projection);
-    if !schema.has_key(write.key.keys()) {
-        let named: Vec<_> = write.key.keys().map(|name| &**name).collect();
-        let (has, named) = (schema.key.join(", "), named.join(", "));
-        return Some(format!(
-            "table {table} has the key ({has}), but projection {projection} writes the key ({named})"
-        ));
+    if let Some(cause) = schema.misfit(table, write.key, &format!("projection {projection}")) {
+        return Some(cause);
     }
     let Write::Patch { set, remove, .. } = write.write else { return None };
     let patched = set.keys().chain(remove).find(|name| schema.key.contains(name))?;

@@ -4,6 +4,10 @@
 pub mod client;
 /// What the ledger remembers of rows that went with their source item.
 mod drops;
+/// Folds: one transaction a commit, and the reads that statistics need.
+mod fold;
+/// The actions of a fold as DynamoDB's, made without I/O.
+mod fold_request;
 /// Reads rows as they stand.
 mod read;
 /// The conditions and updates of each write, made without I/O.

@@ -134,22 +134,29 @@ impl Expression {
         self
     }
 
+    /// Adds another condition that has to hold as well, with names and values of its own.
+    pub(super) fn and(&mut self, other: Self) {
+        self.condition = format!("({}) AND ({})", self.condition, other.condition);
+        self.names.extend(other.names);
+        self.values.extend(other.values);
+    }
+
     /// The values, or nothing where the expression has none: an empty map is refused by DynamoDB.
     pub fn some_values(&self) -> Option<SdkItem> {
         (!self.values.is_empty()).then(|| self.values.clone())
     }
 
-    fn row_name(&mut self, key: &Key) {
+    pub(super) fn row_name(&mut self, key: &Key) {
         if let Some(name) = key.keys().next() {
             self.name("#row", name);
         }
     }
 
-    fn name(&mut self, at: &str, name: &str) {
+    pub(super) fn name(&mut self, at: &str, name: &str) {
         self.names.insert(at.to_owned(), name.to_owned());
     }
 
-    fn value(&mut self, at: &str, value: AttributeValue) {
+    pub(super) fn value(&mut self, at: &str, value: AttributeValue) {
         self.values.insert(at.to_owned(), value);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{IndexStatus, TableDescription};
-use millstream_projections::item::AttributeName;
+use millstream_projections::item::{AttributeName, Key};
 
 use crate::outcome::{Fault, FaultKind};
 use crate::sink::fault::fault;
@@ -79,12 +79,11 @@ impl Schema {
         Self { key: names(description.key_schema()), indexes: indexes.collect() }
     }
 
-    /// Whether an item's key has exactly these attributes.
-    pub fn has_key<'a>(&self, names: impl Iterator<Item = &'a AttributeName>) -> bool {
-        let mut given: Vec<_> = names.collect();
-        let mut own: Vec<_> = self.key.iter().collect();
-        given.sort();
-        own.sort();
-        given == own
+    /// Why `who` cannot write rows of this key to the table, if its key is another.
+    pub fn misfit(&self, table: &str, key: &Key, who: &str) -> Option<String> {
+        let fits = key.len() == self.key.len() && self.key.iter().all(|name| key.contains_key(name));
+        let named: Vec<_> = key.keys().map(|name| &**name).collect();
+        let (has, named) = (self.key.join(", "), named.join(", "));
+        (!fits).then(|| format!("table {table} has the key ({has}), but {who} writes the key ({named})"))
     }
 }

@@ -178,7 +178,8 @@ fn id(write: RowWrite<'_>) -> String {
     tombstone_id(write.projection, write.guard, &row)
 }
 
-fn reasons<R>(error: &SdkError<TransactWriteItemsError, R>) -> &[CancellationReason] {
+/// Why each action of a transaction was not done; nothing if the error does not say.
+pub(super) fn reasons<R>(error: &SdkError<TransactWriteItemsError, R>) -> &[CancellationReason] {
     match error.as_service_error() {
         Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
             cancelled.cancellation_reasons()
