@@ -122,6 +122,7 @@ impl<'w> Run<'w> {
             let both = (changes / 3..changes * 2 / 3).contains(&done);
             let last = workload.left() == 0;
             self.deliver_changes(both, workload.left(), progress).await?;
+            workload.delivered();
             self.deliver_messages(both, last, progress).await?;
             if last {
                 return Ok(());

@@ -100,6 +100,8 @@ Change a source table and watch the others follow. Ctrl-C ends it.
   sources    {prefix}CompanyProfile, {prefix}Orders
   copies     {prefix}CompanyStatistics, {prefix}CompanyBilling
   replicas   {prefix}AccountingOrders, {prefix}InventoryOrders, {prefix}ShippingOrders
+  totals     {prefix}OrdersByCustomer, {prefix}OrdersByMonth
+  lookups    {prefix}CompanyByVat, {prefix}OrdersByTag
   our own    {own}
 
 In another terminal:
@@ -110,8 +112,11 @@ In another terminal:
 
   aws dynamodb put-item --table-name {prefix}Orders --item '{{"orderId":{{"S":"mine"}},"companyId":{{"S":"company-001"}},
       "customer":{{"M":{{"name":{{"S":"Me"}}}}}},"status":{{"S":"PAID"}},"warehouse":{{"S":"Porto"}},"total":{{"N":"42"}},
+      "month":{{"S":"2026-05"}},"tags":{{"SS":["gift","express"]}},
       "lines":{{"L":[{{"M":{{"sku":{{"S":"lamp"}},"qty":{{"N":"1"}}}}}}]}}}}'
   aws dynamodb get-item --table-name {prefix}ShippingOrders --key '{{"orderId":{{"S":"mine"}}}}'
+  aws dynamodb get-item --table-name {prefix}OrdersByCustomer --key '{{"customer":{{"S":"Me"}}}}'
+  aws dynamodb get-item --table-name {prefix}OrdersByTag --key '{{"tag":{{"S":"gift"}},"orderId":{{"S":"mine"}}}}'
 
   millstream replay --config demo/millstream.toml list
 

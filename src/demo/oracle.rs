@@ -10,8 +10,16 @@ use millstream_processor::sink::fault::fault;
 
 use super::DemoError;
 use super::row::{Row, text};
-use super::tables::{ACCOUNTING, BILLING, COMPANIES, INVENTORY, LAYOUTS, ORDERS, SHIPPING, STATISTICS};
+use super::tables::{
+    ACCOUNTING, BILLING, BY_CUSTOMER, BY_MONTH, BY_TAG, BY_VAT, COMPANIES, INVENTORY, LAYOUTS, ORDERS,
+    SHIPPING, STATISTICS,
+};
 use super::workload::Memory;
+
+/// What the tables of lookups should hold.
+mod lookups;
+/// What the tables of totals should hold.
+mod totals;
 
 /// The rows of one table by their key in words.
 type Rows = BTreeMap<String, Row>;
@@ -43,7 +51,8 @@ pub(crate) struct Comparison {
 }
 
 /// The tables that are compared.
-const TARGETS: [&str; 5] = [STATISTICS, BILLING, ACCOUNTING, INVENTORY, SHIPPING];
+const TARGETS: [&str; 9] =
+    [STATISTICS, BILLING, ACCOUNTING, INVENTORY, SHIPPING, BY_CUSTOMER, BY_MONTH, BY_TAG, BY_VAT];
 /// What Millstream writes for itself beside the data.
 const OWN: &str = "ms:";
 
@@ -58,6 +67,7 @@ pub(crate) async fn compare(client: &Client, prefix: &str, memory: &Memory) -> R
     for table in TARGETS {
         found.insert(table, scan(client, prefix, table).await?);
     }
+    totals::as_expected(&mut found);
     Ok(diff(&expected(&companies, &orders, memory), &found))
 }
 
@@ -78,7 +88,11 @@ fn expected(companies: &Rows, orders: &Rows, memory: &Memory) -> Tables {
         accounting(order).into_iter().for_each(|row| add(ACCOUNTING, row));
         inventory(order).into_iter().for_each(|row| add(INVENTORY, row));
         shipping(order).into_iter().for_each(|row| add(SHIPPING, row));
+        lookups::by_tag(order).into_iter().for_each(|row| add(BY_TAG, row));
     }
+    companies.values().filter_map(lookups::by_vat).for_each(|row| add(BY_VAT, row));
+    totals::by_customer(orders).into_iter().for_each(|row| add(BY_CUSTOMER, row));
+    totals::by_month(orders).into_iter().for_each(|row| add(BY_MONTH, row));
     tables
 }
 
@@ -249,13 +263,18 @@ mod tests {
             ("warehouse", text("Porto")),
             ("lines", lines),
             ("total", number("178.00")),
+            ("month", text("2026-05")),
+            ("placedAt", text("2026-05-17")),
+            ("tags", AttributeValue::Ss(vec!["gift".to_owned(), "return".to_owned()])),
         ])
     }
 
     fn world(status: &str) -> Tables {
         let mut memory = Memory::default();
         memory.others.insert((BILLING, "company-1".to_owned()), row([("companyId", text("company-1"))]));
-        let company = row([("companyId", text("company-1")), ("name", text("Amber Mills"))]);
+        let company =
+            [("companyId", text("company-1")), ("name", text("Amber Mills")), ("vatId", text("EU1"))];
+        let company = row(company);
         let (companies, orders) =
             ([("company-1".to_owned(), company)], [("order-1".to_owned(), order(status))]);
         expected(&companies.into(), &orders.into(), &memory)
@@ -265,7 +284,7 @@ mod tests {
     fn equal_tables_have_no_difference() {
         let tables = world("PAID");
         let comparison = diff(&tables, &tables);
-        assert_eq!(comparison.rows, 4, "billing, accounting, inventory and shipping");
+        assert_eq!(comparison.rows, 9, "one in each table but statistics, two by tag");
         assert_eq!(comparison.differences, []);
     }
 
@@ -277,7 +296,7 @@ mod tests {
             .flat_map(|(table, rows)| rows.iter().map(move |(key, row)| (*table, key, row)))
             .flat_map(|(table, key, row)| row.keys().map(move |name| (table, key.clone(), name.clone())))
             .collect();
-        assert_eq!(places.len(), 15);
+        assert_eq!(places.len(), 37);
         for (table, key, name) in places {
             let mut changed = tables.clone();
             changed.get_mut(table).unwrap().get_mut(&key).unwrap().insert(name.clone(), text("tampered"));
@@ -294,7 +313,7 @@ mod tests {
     #[test]
     fn rows_too_many_and_too_few_are_found() {
         let tables = world("PLACED");
-        for table in [BILLING, ACCOUNTING, INVENTORY] {
+        for table in [BILLING, ACCOUNTING, INVENTORY, BY_CUSTOMER, BY_MONTH, BY_VAT] {
             let mut fewer = tables.clone();
             fewer.get_mut(table).unwrap().clear();
             assert_eq!(diff(&tables, &fewer).differences.len(), 1);
@@ -304,15 +323,15 @@ mod tests {
 
     #[test]
     fn an_order_is_where_its_status_puts_it() {
-        for (status, expected) in
-            [("DRAFT", [0, 0, 0]), ("PLACED", [1, 1, 0]), ("PAID", [1, 1, 1]), ("SHIPPED", [1, 0, 1])]
-        {
+        let tables_of_orders = [ACCOUNTING, INVENTORY, SHIPPING, BY_CUSTOMER, BY_MONTH, BY_TAG];
+        for (status, expected) in [
+            ("DRAFT", [0, 0, 0, 0, 0, 0]),
+            ("PLACED", [1, 1, 0, 1, 1, 2]),
+            ("PAID", [1, 1, 1, 1, 1, 2]),
+            ("SHIPPED", [1, 0, 1, 1, 1, 2]),
+        ] {
             let tables = world(status);
-            assert_eq!(
-                [ACCOUNTING, INVENTORY, SHIPPING].map(|table| tables[table].len()),
-                expected,
-                "{status}"
-            );
+            assert_eq!(tables_of_orders.map(|table| tables[table].len()), expected, "{status}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The second service: orders that are drafted, placed, moved between warehouses, shipped and deleted.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -12,6 +14,9 @@ use super::workload::{Act, Write, put};
 const STATUSES: [&str; 5] = ["DRAFT", "PLACED", "PAID", "SHIPPED", "CANCELLED"];
 const WAREHOUSES: [&str; 4] = ["Antwerp", "Gdansk", "Porto", "Turku"];
 const CITIES: [&str; 6] = ["Bergen", "Cork", "Graz", "Lyon", "Malmö", "Split"];
+const TAGS: [&str; 6] = ["express", "fragile", "gift", "insured", "return", "wholesale"];
+/// The months in which orders are placed.
+const MONTHS: [&str; 5] = ["2026-03", "2026-04", "2026-05", "2026-06", "2026-07"];
 /// What is sold, and its price in cents.
 const ARTICLES: [(&str, u64); 6] =
     [("bolt", 12), ("gear", 1_999), ("hinge", 450), ("lamp", 8_900), ("pump", 129_900), ("valve", 3_015)];
@@ -28,6 +33,11 @@ struct Order {
     /// Where it goes; a new order may not say so yet.
     city: Option<usize>,
     lines: Vec<Line>,
+    /// When it was placed: the month and its day.
+    placed: (usize, usize),
+    /// In cents; most orders have none.
+    discount: Option<u64>,
+    tags: BTreeSet<usize>,
     /// Whether the total is left out, without which accounting can never be told of the order.
     poisoned: bool,
 }
@@ -54,7 +64,7 @@ impl Orders {
                 *slot = None;
                 return Write { table: ORDERS, act: Act::Delete(row([("orderId", text(id(place)))])) };
             }
-            Some(order) => order.change(chance),
+            Some(order) => order.change(chance, companies),
         }
         self.put(place)
     }
@@ -92,8 +102,15 @@ impl Orders {
             ("status", text(STATUSES[order.status])),
             ("warehouse", text(WAREHOUSES[order.warehouse])),
             ("lines", AttributeValue::L(order.lines.iter().map(Line::value).collect())),
-            ("placedAt", text(format!("2026-05-{:02}", place % 28 + 1))),
+            ("month", text(MONTHS[order.placed.0])),
+            ("placedAt", text(format!("{}-{:02}", MONTHS[order.placed.0], order.placed.1))),
         ]);
+        item.extend(order.discount.map(|cents| ("discount".to_owned(), amount(cents))));
+        // DynamoDB has no empty sets.
+        if !order.tags.is_empty() {
+            let tags = order.tags.iter().map(|tag| TAGS[*tag].to_owned()).collect();
+            item.insert("tags".to_owned(), AttributeValue::Ss(tags));
+        }
         if let Some(city) = order.city {
             let zip = format!("{:05}", 10_000 + city * 7);
             item.insert("address".to_owned(), map(row([("city", text(CITIES[city])), ("zip", text(zip))])));
@@ -114,13 +131,17 @@ impl Order {
             warehouse: chance.random_range(0..WAREHOUSES.len()),
             city: chance.random_bool(0.7).then(|| chance.random_range(0..CITIES.len())),
             lines: (0..lines).map(|_| Line::new(chance)).collect(),
+            placed: day(chance),
+            discount: chance.random_bool(0.3).then(|| chance.random_range(1..2_000)),
+            tags: (0..chance.random_range(0..4)).map(|_| chance.random_range(0..TAGS.len())).collect(),
             poisoned: false,
         }
     }
 
-    /// On to the next status, back to a draft, to another warehouse, other lines, another address.
-    fn change(&mut self, chance: &mut StdRng) {
-        match chance.random_range(0..10) {
+    /// On to the next status, back to a draft, to another warehouse, address, customer or day, other lines, another
+    /// discount, a tag more or less.
+    fn change(&mut self, chance: &mut StdRng, companies: usize) {
+        match chance.random_range(0..16) {
             0..=2 => self.status = (self.status + 1) % STATUSES.len(),
             3 => self.status = if self.status == 0 { 1 } else { 0 },
             4..=5 => {
@@ -131,7 +152,24 @@ impl Order {
                 let step = chance.random_range(1..CITIES.len());
                 self.city = Some(self.city.map_or(step, |city| (city + step) % CITIES.len()));
             }
-            8 if self.lines.len() < 8 => self.lines.push(Line::new(chance)),
+            8..=9 => {
+                let tag = chance.random_range(0..TAGS.len());
+                if !self.tags.remove(&tag) {
+                    self.tags.insert(tag);
+                }
+            }
+            10 => self.company = (self.company + chance.random_range(1..companies)) % companies,
+            11 => {
+                let month = (self.placed.0 + chance.random_range(1..MONTHS.len())) % MONTHS.len();
+                self.placed = (month, day(chance).1);
+            }
+            12 => {
+                self.discount = match self.discount {
+                    Some(_) => None,
+                    None => Some(chance.random_range(1..2_000)),
+                }
+            }
+            13 if self.lines.len() < 8 => self.lines.push(Line::new(chance)),
             _ => {
                 let line = chance.random_range(0..self.lines.len());
                 self.lines[line].quantity += chance.random_range(1..5);
@@ -152,6 +190,11 @@ impl Line {
     fn value(&self) -> AttributeValue {
         map(row([("sku", text(ARTICLES[self.article].0)), ("qty", number(self.quantity))]))
     }
+}
+
+/// A month and a day that each month has.
+fn day(chance: &mut StdRng) -> (usize, usize) {
+    (chance.random_range(0..MONTHS.len()), chance.random_range(1..29))
 }
 
 fn id(place: usize) -> String {

@@ -27,6 +27,14 @@ pub(crate) const ACCOUNTING: &str = "AccountingOrders";
 pub(crate) const INVENTORY: &str = "InventoryOrders";
 /// What shipping needs of an order.
 pub(crate) const SHIPPING: &str = "ShippingOrders";
+/// Totals of the orders of each customer.
+pub(crate) const BY_CUSTOMER: &str = "OrdersByCustomer";
+/// Totals of the orders of each month.
+pub(crate) const BY_MONTH: &str = "OrdersByMonth";
+/// Which orders have a tag.
+pub(crate) const BY_TAG: &str = "OrdersByTag";
+/// Which company has a VAT id.
+pub(crate) const BY_VAT: &str = "CompanyByVat";
 
 /// How a table is keyed. All key attributes are text.
 pub(crate) struct Layout {
@@ -44,7 +52,7 @@ pub(crate) struct Layout {
 const EXPIRES: (&str, &str) = (SHIPPING, "ms:expires");
 
 /// Every table of the two services.
-pub(crate) const LAYOUTS: [Layout; 7] = [
+pub(crate) const LAYOUTS: [Layout; 11] = [
     Layout { name: COMPANIES, key: &["companyId"], index: None, stream: true },
     Layout { name: ORDERS, key: &["orderId"], index: None, stream: true },
     Layout {
@@ -57,6 +65,10 @@ pub(crate) const LAYOUTS: [Layout; 7] = [
     Layout { name: ACCOUNTING, key: &["orderId"], index: None, stream: false },
     Layout { name: INVENTORY, key: &["warehouse", "orderId"], index: None, stream: false },
     Layout { name: SHIPPING, key: &["orderId"], index: None, stream: false },
+    Layout { name: BY_CUSTOMER, key: &["customer"], index: None, stream: false },
+    Layout { name: BY_MONTH, key: &["month"], index: None, stream: false },
+    Layout { name: BY_TAG, key: &["tag", "orderId"], index: None, stream: false },
+    Layout { name: BY_VAT, key: &["vatId"], index: None, stream: false },
 ];
 
 /// How long a table may take to come up or to go. AWS needs some seconds.

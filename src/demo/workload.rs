@@ -96,6 +96,11 @@ impl Workload {
         self.left
     }
 
+    /// Everything so far has been delivered: what a company gave up may be another's from now on.
+    pub(crate) fn delivered(&mut self) {
+        self.companies.delivered();
+    }
+
     fn change(&mut self) -> Write {
         if self.poison.contains(&self.done) {
             return put(ORDERS, self.orders.poison(&mut self.chance, self.companies.len()));
@@ -235,5 +240,41 @@ mod tests {
             };
             assert_ne!(before.as_ref(), Some(row), "{step:?}");
         }
+    }
+
+    #[test]
+    fn no_two_companies_have_one_vat_id_and_what_is_given_up_waits_for_its_delivery() {
+        let mut workload = Workload::new(5, 4_000, 0);
+        // By company what it has; by id who had it last, and what was given up since the last delivery.
+        let mut has: BTreeMap<String, String> = BTreeMap::new();
+        let mut last: BTreeMap<String, String> = BTreeMap::new();
+        let mut given_up = BTreeSet::new();
+        let mut taken_over = 0;
+        while let Some(step) = workload.next() {
+            let (Act::Put(row) | Act::Delete(row)) = &step.change.act else { continue };
+            if step.change.table != COMPANIES {
+                continue;
+            }
+            let text = |name: &str| row.get(name).and_then(|value| value.as_s().ok()).cloned();
+            let company = text("companyId").unwrap();
+            let (before, now) = (has.remove(&company), text("vatId"));
+            if before != now {
+                given_up.extend(before);
+                if let Some(id) = now.clone() {
+                    assert!(!given_up.contains(&id), "{id} is not free yet");
+                    let former = last.insert(id, company.clone());
+                    taken_over += usize::from(former.is_some_and(|former| former != company));
+                }
+            }
+            if let Some(id) = now {
+                assert!(has.values().all(|other| *other != id), "{id} is another's");
+                has.insert(company, id);
+            }
+            if workload.left().is_multiple_of(50) {
+                workload.delivered();
+                given_up.clear();
+            }
+        }
+        assert!(taken_over > 20, "{taken_over}");
     }
 }

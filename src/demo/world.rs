@@ -91,8 +91,7 @@ impl World {
     /// Makes the services' tables and Millstream's own.
     pub(crate) async fn build(&mut self) -> Result<(), DemoError> {
         let services = LAYOUTS.iter().map(|layout| format!("{}{}", self.prefix, layout.name));
-        let own = self.own_tables();
-        let all: Vec<String> = services.chain(own).collect();
+        let all: Vec<String> = services.chain(self.own_tables()).collect();
         for table in &all {
             if tables::describe(&self.services, table).await?.is_some() {
                 let prefix = "choose another --prefix, the demo removes its tables when it ends";
@@ -123,7 +122,7 @@ impl World {
     pub(crate) fn own_tables(&self) -> Vec<String> {
         let state = &self.config.state;
         let letters = self.queues.letters.is_none().then(|| state.letters_table());
-        std::iter::once(state.ledger_table()).chain(letters).collect()
+        [state.ledger_table(), state.values_table()].into_iter().chain(letters).collect()
     }
 
     /// The letters, where the config keeps them. The queue is not where the tables are.
