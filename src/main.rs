@@ -32,8 +32,12 @@ enum Command {
     Check(commands::check::CheckArgs),
     /// Looks into the dead letters: what could not be projected or written, and why
     Replay(commands::replay::ReplayArgs),
+    /// Reads the streams of a config, beside any number of others: the poller
+    Run(Box<commands::run::RunArgs>),
     /// Makes the tables that a config needs for itself, where they are missing
     Setup(commands::setup::SetupArgs),
+    /// Tells who reads which shard, and how far each is done
+    Status(commands::status::StatusArgs),
 }
 
 impl Command {
@@ -45,14 +49,24 @@ impl Command {
             Self::Demo(_) => "error,dynoxide=off",
             // Which letters an import stores, and which fail again, it tells itself.
             Self::Replay(_) => "warn,millstream_processor::settle=error",
-            Self::Check(_) | Self::Setup(_) => "warn",
+            // What a worker takes and hands over is what its log is for; what the SDK connects to is not.
+            Self::Run(_) => "warn,millstream=info,millstream_processor=info",
+            Self::Check(_) | Self::Setup(_) | Self::Status(_) => "warn",
         }
+    }
+
+    /// Whether logs are for machines.
+    fn has_json_logs(&self) -> bool {
+        matches!(self, Self::Run(args) if args.has_json_logs())
     }
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logs::human(cli.command.log_level());
+    match cli.command.has_json_logs() {
+        true => logs::json(),
+        false => logs::human(cli.command.log_level()),
+    }
     match run(cli.command) {
         Ok(code) => code,
         Err(failure) => {
@@ -70,6 +84,8 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Demo(args) => block_on(commands::demo::run(args)),
         Command::Check(args) => Ok(commands::check::run(args)),
         Command::Replay(args) => block_on(async { Ok(commands::replay::run(args).await) }),
+        Command::Run(args) => block_on(commands::run::run(*args)),
         Command::Setup(args) => block_on(commands::setup::run(args)),
+        Command::Status(args) => block_on(commands::status::run(args)),
     }
 }

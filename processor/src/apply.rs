@@ -176,8 +176,9 @@ impl Applier<'_> {
                 .retry
                 .run(self.deadline, "query", || self.rows.find(table, index, key, from.clone()))
                 .await?;
-            let ends = futures_util::stream::iter(&page.rows)
-                .map(|row| self.row(write(projection, table, row, Some(key), effect)))
+            let writes =
+                page.rows.iter().map(|row| self.row(write(projection, table, row, Some(key), effect)));
+            let ends = futures_util::stream::iter(writes.collect::<Vec<_>>())
                 .buffer_unordered(ROWS_AT_ONCE)
                 .collect::<Vec<_>>()
                 .await;

@@ -28,6 +28,8 @@ mod order;
 pub mod outcome;
 /// The pipeline: all of the above, once around.
 pub mod pipeline;
+/// The standalone poller: reads streams on any number of hosts, which share the shards out.
+pub mod poller;
 /// Events of one batch, published in the order of their keys.
 pub mod publish;
 /// What became of a batch, and what the host may forget of it.

@@ -70,11 +70,9 @@ impl Publisher<'_> {
         let ready = queues.iter().enumerate().filter(|(_, queue)| queue.not_before <= now);
         let heads = ready.filter_map(|(at, queue)| Some((at, queue.group, queue.events.front()?)));
         let batches = pack(heads);
-        let results = futures_util::stream::iter(&batches)
-            .map(|batch| self.batch(topic, batch))
-            .buffer_unordered(self.concurrency)
-            .collect::<Vec<_>>()
-            .await;
+        let sends: Vec<_> = batches.iter().map(|batch| self.batch(topic, batch)).collect();
+        let results =
+            futures_util::stream::iter(sends).buffer_unordered(self.concurrency).collect::<Vec<_>>().await;
         results.into_iter().flatten().collect()
     }
 

@@ -17,6 +17,8 @@ use crate::letters::directory::DirectoryLetters;
 use crate::letters::queue::{Patience, QueueLetters};
 use crate::letters::table::TableLetters;
 use crate::pipeline::{Limits, Pipeline};
+use crate::poller::state::StateStore;
+use crate::poller::state::table::TableState;
 use crate::retry::RetryPolicy;
 use crate::route::Routes;
 use crate::sink::dynamodb::DynamoDbSink;
@@ -173,6 +175,11 @@ pub async fn open_letters(
         LettersStore::Table | LettersStore::Queue(_) => letters(config, &Aws::connect(endpoint).await, clock),
         LettersStore::Directory(path) => Arc::new(DirectoryLetters::new(path.clone(), clock)),
     }
+}
+
+/// What the pollers of a consumer agree on. Makes no request.
+pub fn state(config: &Config, aws: &Aws, consumer: Arc<str>, clock: Arc<dyn Clock>) -> Arc<dyn StateStore> {
+    Arc::new(TableState::new(aws.dynamodb(), config.state.state_table().into(), consumer, clock))
 }
 
 /// How the wires name the sources of a config.

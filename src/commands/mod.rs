@@ -9,8 +9,14 @@ pub(crate) mod check;
 /// What the dead letters say.
 pub(crate) mod replay;
 
+/// Reads the streams of a config.
+pub(crate) mod run;
+
 /// The tables of our own, made where they are missing.
 pub(crate) mod setup;
+
+/// Who reads what, and how far.
+pub(crate) mod status;
 
 /// Two services against an embedded DynamoDB, and a proof at the end.
 #[cfg(feature = "demo")]

@@ -122,7 +122,8 @@ impl World {
     pub(crate) fn own_tables(&self) -> Vec<String> {
         let state = &self.config.state;
         let letters = self.queues.letters.is_none().then(|| state.letters_table());
-        [state.ledger_table(), state.values_table()].into_iter().chain(letters).collect()
+        let always = [state.ledger_table(), state.values_table(), state.state_table()];
+        always.into_iter().chain(letters).collect()
     }
 
     /// The letters, where the config keeps them. The queue is not where the tables are.

@@ -32,6 +32,11 @@ impl State {
         format!("{}values", self.prefix)
     }
 
+    /// The table of what the pollers agree on, where they run.
+    pub fn state_table(&self) -> String {
+        format!("{}state", self.prefix)
+    }
+
     /// The table of letters, where they are kept in one.
     pub fn letters_table(&self) -> String {
         format!("{}{LETTERS}", self.prefix)

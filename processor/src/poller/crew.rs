@@ -1,0 +1,261 @@
+//! One worker among others: takes shards, hands them over, starts and ends the work on them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::lineage::{self, is_readable};
+use super::members::Members;
+use super::shard::{Ended, Lag, Order, Shared, Work};
+use super::shares;
+use super::state::{Claim, Held, Session, ShardRow, ShardState};
+use super::{Poller, StreamSource, listing};
+use crate::outcome::Fault;
+
+/// How often all shards of a stream are listed anew, by one of the workers.
+const DISCOVER_EVERY: Duration = Duration::from_secs(600);
+/// What stands for the listing of a stream when it is shared out like a shard.
+const DISCOVERY: &str = "discovery";
+
+/// A shard that this worker reads.
+struct Job {
+    claim: Claim,
+    orders: watch::Sender<Order>,
+    lag: watch::Receiver<Lag>,
+    /// Whom it goes to when its work has stopped.
+    to: Option<Session>,
+}
+
+/// How the work on a shard ended.
+type Finished = Result<(Arc<str>, Ended), tokio::task::JoinError>;
+
+/// What this worker has, and what it knows of the others.
+pub(super) struct Crew<'a> {
+    poller: &'a Poller,
+    shared: HashMap<Arc<str>, Arc<Shared>>,
+    members: Members,
+    jobs: HashMap<Arc<str>, Job>,
+    running: JoinSet<(Arc<str>, Ended)>,
+    /// When the rows of all shards are to be read again, at the latest.
+    refresh_at: Instant,
+    discover_at: HashMap<Arc<str>, Instant>,
+    /// Whether the last look found a shard that somebody should read, and nobody does.
+    has_unread: bool,
+}
+
+impl<'a> Crew<'a> {
+    pub(super) fn new(poller: &'a Poller) -> Self {
+        let shared = poller.sources.iter().map(|source| {
+            let shared = Shared {
+                pipeline: poller.pipeline.clone(),
+                client: poller.client.clone(),
+                source: source.source.clone(),
+                state: poller.state.clone(),
+                settings: poller.settings.clone(),
+                health: poller.health.subscribe(),
+            };
+            (source.stream.clone(), Arc::new(shared))
+        });
+        let now = Instant::now();
+        Self {
+            poller,
+            shared: shared.collect(),
+            members: Members::new(poller.session.clone(), poller.settings.ttl),
+            jobs: HashMap::new(),
+            running: JoinSet::new(),
+            refresh_at: now,
+            discover_at: HashMap::new(),
+            has_unread: true,
+        }
+    }
+
+    /// Whether everything that there is to read is done.
+    pub(super) fn is_drained(&self) -> bool {
+        !self.has_unread && self.jobs.values().all(|job| job.lag.borrow().is_drained)
+    }
+
+    /// Looks at the others, and at the shards where something may have changed.
+    pub(super) async fn look(&mut self) {
+        match self.poller.state.workers().await {
+            Ok(rows) => {
+                if self.members.observe(rows, Instant::now()) {
+                    self.refresh_at = Instant::now();
+                }
+            }
+            Err(fault) => return tracing::warn!(cause = %fault, "the other workers cannot be seen now"),
+        }
+        if Instant::now() < self.refresh_at {
+            return;
+        }
+        self.refresh_at = Instant::now() + self.poller.settings.ttl;
+        self.has_unread = false;
+        for source in &self.poller.sources {
+            if let Err(fault) = self.share_out(source).await {
+                self.has_unread = true;
+                tracing::warn!(stream = %source.stream, cause = %fault, "shards cannot be shared out now");
+            }
+        }
+    }
+
+    /// Takes what is this worker's to read, and hands over what is not.
+    async fn share_out(&mut self, source: &StreamSource) -> Result<(), Fault> {
+        let state = &self.poller.state;
+        let mut rows = state.shards(&source.stream).await?;
+        if self.has_to_discover(source, &rows) {
+            let listed = listing::all(&self.poller.client, &source.stream).await?;
+            let added =
+                lineage::to_add(&listed, &rows, &source.start, self.poller.pipeline.clock.unix_seconds());
+            state.add(&source.stream, &added).await?;
+            self.discover_at.insert(source.stream.clone(), Instant::now() + DISCOVER_EVERY);
+            rows = state.shards(&source.stream).await?;
+        }
+        let live = self.members.live().to_vec();
+        let mut moves = self.poller.settings.moves;
+        let known: HashMap<&str, &ShardRow> = rows.iter().map(|row| (&*row.shard, row)).collect();
+        for row in rows.iter().filter(|row| is_readable(row, &known)) {
+            let wanted = shares::owner_of(&row.shard, &live);
+            let is_mine = wanted == Some(&self.poller.session);
+            match &row.owner {
+                Some(owner) if *owner == self.poller.session => {
+                    self.start(source, row);
+                    if !is_mine
+                        && moves > 0
+                        && let Some(to) = wanted.cloned()
+                    {
+                        moves -= 1;
+                        self.stop(&row.shard, Some(to));
+                    }
+                }
+                Some(owner) if self.members.is_live(owner) => {}
+                Some(owner) if is_mine => {
+                    let dead = self.members.dead(owner).cloned();
+                    self.claim(source, row, dead.as_ref()).await?;
+                }
+                None if is_mine => self.claim(source, row, None).await?,
+                Some(_) | None => self.has_unread = true,
+            }
+        }
+        Ok(())
+    }
+
+    fn has_to_discover(&self, source: &StreamSource, rows: &[ShardRow]) -> bool {
+        let live = self.members.live();
+        let name = format!("{DISCOVERY}/{}", source.stream);
+        let is_due = self.discover_at.get(&source.stream).is_none_or(|at| *at <= Instant::now());
+        is_due && (rows.is_empty() || shares::owner_of(&name, live) == Some(&self.poller.session))
+    }
+
+    async fn claim(
+        &mut self,
+        source: &StreamSource,
+        row: &ShardRow,
+        dead: Option<&super::state::WorkerRow>,
+    ) -> Result<(), Fault> {
+        let session = &self.poller.session;
+        match self.poller.state.claim(&source.stream, row, dead, session).await? {
+            Held::Done => {
+                let owned = ShardRow { owner: Some(session.clone()), epoch: row.epoch + 1, ..row.clone() };
+                self.start(source, &owned);
+            }
+            Held::Lost => {
+                self.has_unread = true;
+                self.refresh_at = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the work on a shard that this worker owns, if it is not at work already.
+    fn start(&mut self, source: &StreamSource, row: &ShardRow) {
+        if self.jobs.contains_key(&row.shard) || row.state == ShardState::Gap {
+            return;
+        }
+        let Some(shared) = self.shared.get(&source.stream).cloned() else { return };
+        let claim = Claim {
+            stream: source.stream.clone(),
+            shard: row.shard.clone(),
+            owner: self.poller.session.clone(),
+            epoch: row.epoch,
+        };
+        let (orders, ordered) = watch::channel(Order::Work);
+        let (lag, lagging) = watch::channel(Lag::default());
+        let work = Work::new(shared, claim.clone(), row, lag);
+        let shard = row.shard.clone();
+        tracing::info!(%shard, epoch = row.epoch, "shard is read");
+        self.running.spawn(async move { (shard, work.run(ordered).await) });
+        self.jobs.insert(row.shard.clone(), Job { claim, orders, lag: lagging, to: None });
+    }
+
+    fn stop(&mut self, shard: &str, to: Option<Session>) {
+        if let Some(job) = self.jobs.get_mut(shard) {
+            job.to = to;
+            job.orders.send_replace(Order::Stop);
+        }
+    }
+
+    /// Waits until the work on a shard ends; for ever, while nothing is at work. Dropped, it forgets nothing.
+    pub(super) async fn finished(&mut self) -> Finished {
+        match self.running.join_next().await {
+            None => std::future::pending().await,
+            Some(ended) => ended,
+        }
+    }
+
+    /// Does what follows from the end of the work on a shard.
+    pub(super) async fn ended(&mut self, ended: Finished) {
+        (self.refresh_at, self.has_unread) = (Instant::now(), true);
+        let (shard, ended) = match ended {
+            Ok(ended) => ended,
+            Err(died) => {
+                // Its row still names this worker: the next look starts it again.
+                tracing::error!(cause = %died, "the work on a shard died");
+                let dead: Vec<_> = self
+                    .jobs
+                    .iter()
+                    .filter(|(_, job)| job.orders.is_closed())
+                    .map(|(shard, _)| shard.clone())
+                    .collect();
+                dead.iter().for_each(|shard| drop(self.jobs.remove(shard)));
+                return;
+            }
+        };
+        let Some(job) = self.jobs.remove(&shard) else { return };
+        match ended {
+            Ended::Stopped => {
+                let held = self.poller.state.hand_over(&job.claim, job.to.as_ref()).await;
+                match held {
+                    Ok(Held::Done) => tracing::info!(%shard, to = ?job.to, "shard is handed over"),
+                    // The other has gone, or this shard has: the next look tells.
+                    Ok(Held::Lost) => tracing::info!(%shard, "shard could not be handed over"),
+                    Err(fault) => tracing::warn!(%shard, cause = %fault, "shard is not handed over now"),
+                }
+            }
+            Ended::Shard => tracing::info!(%shard, "shard has ended"),
+            Ended::Lost => tracing::warn!(%shard, "shard is another worker's"),
+            Ended::Gap => tracing::error!(%shard, "shard stands still: data was lost"),
+        }
+    }
+
+    /// Hands over everything.
+    pub(super) async fn leave(mut self, patience: Duration) {
+        let own = self.poller.session.clone();
+        let others: Vec<Session> =
+            self.members.live().iter().filter(|session| **session != own).cloned().collect();
+        let shards: Vec<Arc<str>> = self.jobs.keys().cloned().collect();
+        for shard in &shards {
+            self.stop(shard, shares::owner_of(shard, &others).cloned());
+        }
+        let all = async {
+            while let Some(ended) = self.running.join_next().await {
+                self.ended(ended).await;
+            }
+        };
+        if tokio::time::timeout(patience, all).await.is_err() {
+            tracing::warn!("some shards are left to those who find that this worker has gone");
+        }
+    }
+}

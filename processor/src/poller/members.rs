@@ -1,0 +1,204 @@
+//! Who is alive: judged by when this worker saw the others' heartbeats move, on its own clock. No two clocks are compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::state::{Session, WorkerRow};
+
+/// What one worker knows of all workers.
+#[derive(Debug)]
+pub struct Members {
+    me: Session,
+    ttl: Duration,
+    seen: BTreeMap<Session, Seen>,
+    live: Vec<Session>,
+    /// The own row's `mail` when it was last looked at.
+    mail: u64,
+}
+
+/// A worker's row, and since when its heartbeat is what it is.
+#[derive(Debug)]
+struct Seen {
+    row: WorkerRow,
+    moved: Instant,
+    is_dead: bool,
+}
+
+impl Members {
+    /// Knows nobody yet. A worker is dead whose heartbeat was seen to stand still for `ttl`.
+    pub fn new(me: Session, ttl: Duration) -> Self {
+        Self { me, ttl, seen: BTreeMap::new(), live: Vec::new(), mail: 0 }
+    }
+
+    /// Takes the rows of all workers as they were read, and the time when they had come.
+    ///
+    /// Tells whether shards may have to move: somebody came, went, died, came back or is about to stop, or a shard was
+    /// handed to this worker. A row that is seen for the first time counts as alive from then on. Between two looks nobody
+    /// dies: an observer that was away itself has seen nothing stand still.
+    pub fn observe(&mut self, rows: Vec<WorkerRow>, now: Instant) -> bool {
+        let before = self.standing();
+        let mut known = std::mem::take(&mut self.seen);
+        for row in rows {
+            let since = known.remove(&row.session).filter(|seen| seen.row.heartbeat == row.heartbeat);
+            let moved = since.map_or(now, |seen| seen.moved);
+            let is_dead = now.duration_since(moved) >= self.ttl;
+            self.seen.insert(row.session.clone(), Seen { row, moved, is_dead });
+        }
+        let takes = |seen: &&Seen| !seen.is_dead && !seen.row.draining;
+        self.live = self.seen.values().filter(takes).map(|seen| seen.row.session.clone()).collect();
+        let mail = self.seen.get(&self.me).map_or(self.mail, |seen| seen.row.mail);
+        let has_mail = std::mem::replace(&mut self.mail, mail) != mail;
+        has_mail || self.standing() != before
+    }
+
+    /// Those among whom the shards are shared out, in order: alive, and not about to stop.
+    pub fn live(&self) -> &[Session] {
+        &self.live
+    }
+
+    /// Whether a worker is alive, even if it is about to stop: what it reads is its own.
+    pub fn is_live(&self, session: &Session) -> bool {
+        self.seen.get(session).is_some_and(|seen| !seen.is_dead)
+    }
+
+    /// The row of a dead worker, as it stood still; none if it is alive, or has no row any more.
+    pub fn dead(&self, session: &Session) -> Option<&WorkerRow> {
+        self.seen.get(session).filter(|seen| seen.is_dead).map(|seen| &seen.row)
+    }
+
+    /// The rows of all dead workers.
+    pub fn all_dead(&self) -> impl Iterator<Item = &WorkerRow> {
+        self.seen.values().filter(|seen| seen.is_dead).map(|seen| &seen.row)
+    }
+
+    /// What shares hang on: who is there, who of them is dead, and who takes shards.
+    fn standing(&self) -> BTreeSet<(Session, bool, bool)> {
+        let standing = |seen: &Seen| (seen.row.session.clone(), seen.is_dead, seen.row.draining);
+        self.seen.values().map(standing).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(10);
+
+    fn session(name: &str) -> Session {
+        Session(name.into())
+    }
+
+    fn row(name: &str, heartbeat: u64) -> WorkerRow {
+        WorkerRow {
+            session: session(name),
+            heartbeat,
+            mail: 0,
+            draining: false,
+            host: "host".to_owned(),
+            version: "1".to_owned(),
+        }
+    }
+
+    /// When, the rows that were read, what is known then, and whether it matters.
+    type Look<'a> = (u64, &'a [(&'a str, u64)], &'a str, bool);
+
+    /// Looks at rows at seconds after the start; after each, who is live (`!` for who is dead), and whether it matters.
+    #[track_caller]
+    fn check(looks: &[Look<'_>]) {
+        let (start, mut members) = (Instant::now(), Members::new(session("me"), TTL));
+        for (at, rows, expected, changed) in looks {
+            let rows = rows.iter().map(|(name, heartbeat)| row(name, *heartbeat)).collect();
+            let moved = members.observe(rows, start + Duration::from_secs(*at));
+            let live = members.live().iter().map(ToString::to_string);
+            let dead = members.all_dead().map(|row| format!("!{}@{}", row.session, row.heartbeat));
+            assert_eq!(
+                (live.chain(dead).collect::<Vec<_>>().join(" "), moved),
+                ((*expected).to_owned(), *changed),
+                "at {at} s"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_heartbeat_that_stands_still_for_the_time_to_live_is_a_dead_workers() {
+        check(&[
+            (0, &[("a", 1), ("me", 1)], "a me", true),
+            (5, &[("a", 1), ("me", 2)], "a me", false),
+            (9, &[("a", 1), ("me", 3)], "a me", false),
+            (10, &[("a", 1), ("me", 4)], "me !a@1", true),
+            (15, &[("a", 1), ("me", 5)], "me !a@1", false),
+        ]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_stalled_and_comes_back_is_alive_again() {
+        check(&[
+            (0, &[("a", 7)], "a", true),
+            (12, &[("a", 7)], "!a@7", true),
+            (13, &[("a", 8)], "a", true),
+            (22, &[("a", 8)], "a", false),
+            (23, &[("a", 8)], "!a@8", true),
+        ]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_row_that_is_first_seen_is_alive_for_the_time_to_live() {
+        // Of a row that was dead long before this observer came, it cannot know that.
+        check(&[
+            (100, &[("old", 3)], "old", true),
+            (109, &[("old", 3)], "old", false),
+            (110, &[("old", 3)], "!old@3", true),
+        ]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_observer_that_was_away_sees_movement_and_kills_nobody() {
+        check(&[(0, &[("a", 1), ("b", 1)], "a b", true), (60, &[("a", 9), ("b", 1)], "a !b@1", true)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_leaves_is_neither_alive_nor_dead() {
+        check(&[
+            (0, &[("a", 1), ("me", 1)], "a me", true),
+            (1, &[("me", 2)], "me", true),
+            (2, &[("me", 3)], "me", false),
+        ]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_heartbeat_that_moves_backwards_has_moved() {
+        check(&[(0, &[("a", 5)], "a", true), (9, &[("a", 4)], "a", false), (18, &[("a", 4)], "a", false)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_drains_is_alive_and_takes_no_shards() {
+        let mut members = Members::new(session("me"), TTL);
+        members.observe(vec![row("a", 1), row("me", 1)], Instant::now());
+        assert!(
+            members.observe(vec![WorkerRow { draining: true, ..row("a", 2) }, row("me", 2)], Instant::now())
+        );
+        assert_eq!(members.live(), [session("me")]);
+        assert!(members.is_live(&session("a")));
+        assert_eq!(members.dead(&session("a")), None);
+        tokio::time::advance(TTL).await;
+        members.observe(vec![WorkerRow { draining: true, ..row("a", 2) }, row("me", 3)], Instant::now());
+        assert_eq!(members.dead(&session("a")).map(|row| row.heartbeat), Some(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn mail_is_told_once_each_time_it_moves() {
+        let mut members = Members::new(session("me"), TTL);
+        let mut look = |mail, others| {
+            let rows = vec![WorkerRow { mail, ..row("me", 1) }, WorkerRow { mail: others, ..row("a", 1) }];
+            members.observe(rows, Instant::now())
+        };
+        assert!(look(0, 0), "they came");
+        assert!(!look(0, 0));
+        assert!(look(1, 0));
+        assert!(!look(1, 0));
+        assert!(!look(1, 5), "the mail of others is theirs");
+        assert!(look(3, 5));
+    }
+}

@@ -1,0 +1,174 @@
+//! The standalone poller: reads streams on any number of hosts, which share the shards out among themselves.
+//!
+//! Workers agree through one table ([`state`](crate::poller::state)) and hear of each other by nothing else. Each beats for itself and looks at
+//! the others' rows; a row that stands still for the time to live, on the observer's own clock, is a dead worker's. Who
+//! should read a shard follows from the set of live workers alone ([`shares`](crate::poller::shares)), so nobody has to decide it.
+
+/// How far a shard is done.
+pub mod acks;
+/// One worker among others: takes shards, hands them over, starts and ends the work on them.
+mod crew;
+/// Reads one shard, page by page.
+mod cursor;
+/// The records of one shard between being read and being done.
+mod desk;
+/// Which shards there are, and which of them can be read.
+pub mod lineage;
+/// Asks a stream for its shards.
+mod listing;
+/// Who is alive.
+pub mod members;
+/// How a poller keeps time with others.
+pub mod settings;
+/// Works one shard from its checkpoint to its end.
+mod shard;
+/// Who should read which shard.
+pub mod shares;
+/// What the pollers of one consumer agree on.
+pub mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_projections::SourceName;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use self::crew::Crew;
+use self::settings::Settings;
+use self::state::{Checkpoint, Session, StateStore, WorkerRow};
+use crate::outcome::Fault;
+use crate::pipeline::Pipeline;
+
+/// How often a worker looks at the others, within the time to live.
+const LOOKS: u32 = 10;
+/// How long a worker that stops waits for what it started.
+const PATIENCE: Duration = Duration::from_secs(9);
+
+/// One stream to read.
+#[derive(Debug, Clone)]
+pub struct StreamSource {
+    /// The source in the config.
+    pub source: SourceName,
+    /// The stream's ARN.
+    pub stream: Arc<str>,
+    /// Where to begin in a stream that the consumer has never seen.
+    pub start: Checkpoint,
+}
+
+/// One worker of a consumer.
+pub struct Poller {
+    /// What every batch runs through.
+    pub pipeline: Pipeline,
+    /// Asks the streams.
+    pub client: aws_sdk_dynamodbstreams::Client,
+    /// What the workers agree on.
+    pub state: Arc<dyn StateStore>,
+    /// What to read.
+    pub sources: Vec<StreamSource>,
+    /// How to keep time.
+    pub settings: Settings,
+    /// This run of this worker.
+    pub session: Session,
+    /// The host and the process, for people.
+    pub host: String,
+    /// Tells whoever watches this worker how it is.
+    pub health: watch::Sender<Health>,
+}
+
+/// How a worker is, for whoever watches it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Health {
+    /// When the last heartbeat that was written was begun; none before the worker has joined the others.
+    pub beaten: Option<Instant>,
+    /// Whether it hands over what it has, and takes nothing more.
+    pub is_leaving: bool,
+}
+
+/// When to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// When it is told to.
+    Told,
+    /// When it is told to, or when everything that was there is done.
+    Drained,
+}
+
+impl Poller {
+    /// Works until it is told to stop, and then hands over all that it has.
+    ///
+    /// A fault of the state table is not an end: the worker pauses, and goes on when it can beat again.
+    pub async fn run(&self, until: Until, stop: impl Future<Output = ()>) -> Result<(), Fault> {
+        let mut crew = Crew::new(self);
+        let mut row = self.row();
+        let joined = Instant::now();
+        // A worker that cannot write its own row at the start has a deployment to mend.
+        self.pipeline
+            .limits
+            .retry
+            .run(crate::clock::Deadline::NONE, "join the other workers", || self.state.beat(&row))
+            .await?;
+        self.health.send_modify(|health| health.beaten = Some(joined));
+        {
+            // A look at many shards can take long: the heart beats beside it.
+            let mut beats = std::pin::pin!(self.beat(&mut row));
+            let mut work = std::pin::pin!(self.work(&mut crew, until, stop));
+            tokio::select! {
+                () = &mut beats => {}
+                () = &mut work => {}
+            }
+        }
+        row.draining = true;
+        self.health.send_modify(|health| health.is_leaving = true);
+        if let Err(fault) = self.state.beat(&row).await {
+            tracing::warn!(cause = %fault, "others are not told now that this worker stops");
+        }
+        crew.leave(PATIENCE).await;
+        self.state.leave(&self.session).await
+    }
+
+    /// Beats for ever.
+    async fn beat(&self, row: &mut WorkerRow) {
+        let mut beats = tokio::time::interval(self.settings.beat_every());
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            beats.tick().await;
+            row.heartbeat += 1;
+            let started = Instant::now();
+            match self.state.beat(row).await {
+                Ok(()) => drop(self.health.send_replace(Health { beaten: Some(started), is_leaving: false })),
+                Err(fault) => tracing::warn!(cause = %fault, "heartbeat is not written now"),
+            }
+        }
+    }
+
+    /// Shares the work out with the others until it is time to stop.
+    async fn work(&self, crew: &mut Crew<'_>, until: Until, stop: impl Future<Output = ()>) {
+        let mut looks = tokio::time::interval(self.settings.ttl / LOOKS);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => return,
+                ended = crew.finished() => crew.ended(ended).await,
+                _ = looks.tick() => {
+                    crew.look().await;
+                    if until == Until::Drained && crew.is_drained() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn row(&self) -> WorkerRow {
+        WorkerRow {
+            session: self.session.clone(),
+            heartbeat: 1,
+            mail: 0,
+            draining: false,
+            host: self.host.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! How a poller keeps time with others, and how often it asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+/// See the config reference, `[poller]`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What all workers have in common that share the work; others read everything for themselves.
+    pub consumer: Arc<str>,
+    /// How long a worker's heartbeat may stand still before others take its shards.
+    pub ttl: Duration,
+    /// How many shards a worker hands to others in one interval.
+    pub moves: usize,
+    /// How soon a shard is asked again that had records.
+    pub busy: Duration,
+    /// How long a shard that has none is left alone at most.
+    pub idle: Duration,
+    /// What happens where the stream forgot what was not read.
+    pub on_gap: OnGap,
+}
+
+/// What happens to a shard of which data was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnGap {
+    /// It stands still until an operator decides.
+    Halt,
+    /// It goes on with what there is.
+    Continue,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            consumer: "default".into(),
+            ttl: Duration::from_secs(10),
+            moves: 10,
+            busy: Duration::from_millis(250),
+            idle: Duration::from_secs(5),
+            on_gap: OnGap::Halt,
+        }
+    }
+}
+
+impl Settings {
+    /// How often a worker beats: three times within what others wait for.
+    pub(super) fn beat_every(&self) -> Duration {
+        self.ttl / 3
+    }
+
+    /// How long after its last heartbeat a worker starts nothing new: what it started before ends within the rest.
+    pub(super) fn pause_after(&self) -> Duration {
+        self.ttl.mul_f64(0.45)
+    }
+
+    /// How long one batch may take: it has to end before this worker can be taken for dead.
+    pub(super) fn slice(&self) -> Duration {
+        self.ttl / 2
+    }
+}

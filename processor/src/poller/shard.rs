@@ -1,0 +1,393 @@
+//! Works one shard from its checkpoint to its end: reads ahead, works on many keys at once, and remembers how far it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodbstreams::Client;
+use aws_sdk_dynamodbstreams::types::Record;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use millstream_projections::SourceName;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Health;
+use super::cursor::{Cursor, Page};
+use super::desk::{Desk, Taken};
+use super::listing;
+use super::settings::{OnGap, Settings};
+use super::state::{Checkpoint, Claim, GapRow, Held, ShardRow, ShardState, StateStore};
+use crate::clock::Deadline;
+use crate::outcome::{Fault, FaultKind};
+use crate::pipeline::Pipeline;
+use crate::report::Report;
+use crate::source::{Batch, stream_record};
+
+/// How many batches of one shard run at once: while one waits for a slow key, others go on with the rest.
+const BATCHES: usize = 4;
+/// How many records of one shard are read and not done; one page more than this is the most.
+const READ_AHEAD: usize = 4_000;
+/// How often the checkpoint is stored while it moves.
+const STORE_EVERY: Duration = Duration::from_secs(1);
+/// How long a shard waits after a fault of the stream itself: at first, and at most.
+const BACKOFF: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(10)];
+
+/// What every shard of one source shares.
+pub(super) struct Shared {
+    pub(super) pipeline: Pipeline,
+    pub(super) client: Client,
+    pub(super) source: SourceName,
+    pub(super) state: Arc<dyn StateStore>,
+    pub(super) settings: Settings,
+    /// Tells when this worker last beat.
+    pub(super) health: watch::Receiver<Health>,
+}
+
+impl Shared {
+    /// Near the time when others may take this worker for dead, nothing new starts: what was started before ends until then.
+    fn is_alive(&self) -> bool {
+        self.health.borrow().beaten.is_some_and(|beaten| beaten.elapsed() < self.settings.pause_after())
+    }
+}
+
+/// What the work on a shard is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Read and write.
+    Work,
+    /// Bring what was started to its end, store the checkpoint, and stop.
+    Stop,
+}
+
+/// Why the work on a shard ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It was told to; everything that is done is in the checkpoint.
+    Stopped,
+    /// The shard is read to its end, and its children have rows.
+    Shard,
+    /// The shard is another worker's by now.
+    Lost,
+    /// The stream forgot a part of it, and it waits for an operator.
+    Gap,
+}
+
+/// How far a shard is, for metrics and for whoever waits until all is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Lag {
+    /// The age in seconds that the newest record had when it was read; zero when the last page was empty.
+    pub(super) seconds: u64,
+    /// Whether everything that was there is read and done.
+    pub(super) is_drained: bool,
+}
+
+/// One shard at work.
+pub(super) struct Work {
+    shared: Arc<Shared>,
+    claim: Claim,
+    /// None while it reads.
+    cursor: Option<Cursor>,
+    reading: Option<BoxFuture<'static, (Cursor, Result<Page, Fault>)>>,
+    desk: Desk,
+    /// Records that are older, in seconds since 1970, are skipped.
+    since: Option<u64>,
+    at_end: bool,
+    /// Whether the stream forgot what comes next, and if so, whether the whole shard is gone.
+    gap_met: Option<bool>,
+    is_known_childless: bool,
+    read_at: Instant,
+    idle: Duration,
+    backoff: Duration,
+    stored: (Checkpoint, String, Option<String>),
+    trouble: Option<String>,
+    lag: watch::Sender<Lag>,
+}
+
+type Running = FuturesUnordered<BoxFuture<'static, (Taken, Report)>>;
+
+impl Work {
+    /// The work on a shard that this session owns.
+    pub(super) fn new(shared: Arc<Shared>, claim: Claim, row: &ShardRow, lag: watch::Sender<Lag>) -> Self {
+        let since = match row.checkpoint {
+            Checkpoint::Since(seconds) => Some(seconds),
+            Checkpoint::TrimHorizon | Checkpoint::After(_) => None,
+        };
+        let (client, stream, shard) = (shared.client.clone(), claim.stream.clone(), claim.shard.clone());
+        Self {
+            cursor: Some(Cursor::new(client, stream, shard, &row.checkpoint)),
+            reading: None,
+            desk: Desk::new(row.acks.clone()),
+            since,
+            at_end: row.state == ShardState::EndedNoChildren,
+            gap_met: None,
+            is_known_childless: row.state == ShardState::EndedNoChildren,
+            read_at: Instant::now(),
+            idle: Duration::ZERO,
+            backoff: Duration::ZERO,
+            stored: (row.checkpoint.clone(), row.acks.to_text(), row.trouble.clone()),
+            trouble: None,
+            lag,
+            shared,
+            claim,
+        }
+    }
+
+    /// Works until the shard ends, is lost, or an order says so.
+    pub(super) async fn run(mut self, mut orders: watch::Receiver<Order>) -> Ended {
+        let mut running = Running::new();
+        let mut store_at = Instant::now() + STORE_EVERY;
+        loop {
+            let order = *orders.borrow_and_update();
+            if order == Order::Stop && running.is_empty() {
+                return self.store().await.unwrap_or(Ended::Stopped);
+            }
+            let works = order == Order::Work && self.shared.is_alive();
+            if works {
+                self.start(&mut running);
+                if let Some(ended) = self.finish_what_is_read().await {
+                    return ended;
+                }
+            }
+            let wake_at = self.wake_at(works, running.len()).min(store_at);
+            let ended = tokio::select! {
+                changed = orders.changed() => changed.is_err().then_some(Ended::Stopped),
+                Some((taken, report)) = running.next() => {
+                    self.finished(taken, &report);
+                    None
+                }
+                (cursor, page) = next(&mut self.reading) => {
+                    (self.cursor, self.reading) = (Some(cursor), None);
+                    self.read(page).await
+                }
+                () = tokio::time::sleep_until(wake_at) => None,
+            };
+            if let Some(ended) = ended {
+                return ended;
+            }
+            if Instant::now() >= store_at {
+                store_at = Instant::now() + STORE_EVERY;
+                if let Some(ended) = self.store().await {
+                    return ended;
+                }
+            }
+        }
+    }
+
+    /// Once all that was read is done: the shard's end, or the gap that was met.
+    async fn finish_what_is_read(&mut self) -> Option<Ended> {
+        if self.desk.open() > 0 || Instant::now() < self.read_at {
+            return None;
+        }
+        match self.gap_met {
+            Some(gone) => self.gap(gone).await,
+            None if self.at_end => self.end().await,
+            None => None,
+        }
+    }
+
+    /// Starts what can be started: batches of what was read, and the next page.
+    fn start(&mut self, running: &mut Running) {
+        while running.len() < BATCHES {
+            let taken = self.desk.take(Instant::now());
+            if taken.is_empty() {
+                break;
+            }
+            running.push(self.batch(taken));
+        }
+        let goes_on = !self.at_end && self.gap_met.is_none();
+        let may_read = goes_on && self.desk.open() < READ_AHEAD && Instant::now() >= self.read_at;
+        if let Some(mut cursor) = self.cursor.take_if(|_| may_read) {
+            self.reading = Some(
+                async move {
+                    let page = cursor.page().await;
+                    (cursor, page)
+                }
+                .boxed(),
+            );
+        }
+    }
+
+    /// When there is something to do although nothing happened.
+    fn wake_at(&self, works: bool, running: usize) -> Instant {
+        let now = Instant::now();
+        let far = now + BACKOFF[1];
+        if !works {
+            return far;
+        }
+        let read_at = (self.read_at > now).then_some(self.read_at);
+        let next_try = if running < BATCHES { self.desk.next_try(now) } else { None };
+        read_at.into_iter().chain(next_try).min().unwrap_or(far)
+    }
+
+    fn batch(&self, mut taken: Taken) -> BoxFuture<'static, (Taken, Report)> {
+        let shared = self.shared.clone();
+        async move {
+            let slice = shared.settings.slice();
+            let deadline = Deadline::before(Instant::now() + slice, slice / 5);
+            let deliveries = std::mem::take(&mut taken.deliveries);
+            let batch = Batch { source: shared.source.clone(), deliveries };
+            let report = shared.pipeline.run(&batch, deadline).await;
+            taken.deliveries = batch.deliveries;
+            (taken, report)
+        }
+        .boxed()
+    }
+
+    fn finished(&mut self, taken: Taken, report: &Report) {
+        let trouble = report.first_fault().filter(|fault| fault.kind == FaultKind::Misconfigured);
+        self.trouble = trouble.map(ToString::to_string);
+        if let Some(fault) = report.first_fault() {
+            let unfinished = report.unfinished.iter().flatten().count();
+            tracing::warn!(shard = %self.claim.shard, unfinished, cause = %fault, "changes are unfinished and come again");
+        }
+        self.desk.give_back(taken, &report.unfinished, Instant::now());
+        self.tell(None);
+    }
+
+    /// What a read gave.
+    async fn read(&mut self, page: Result<Page, Fault>) -> Option<Ended> {
+        match page {
+            Ok(Page::Again) => None,
+            Ok(Page::Records { records, ended }) => {
+                self.took(records, ended);
+                None
+            }
+            // What was read before is brought to its end first: a gap is as small as it can be.
+            Ok(gap @ (Page::Trimmed | Page::Gone)) => {
+                self.gap_met = Some(matches!(gap, Page::Gone));
+                None
+            }
+            Err(fault) => {
+                self.backoff = (self.backoff * 2).clamp(BACKOFF[0], BACKOFF[1]);
+                self.read_at = Instant::now() + self.backoff;
+                self.trouble = (fault.kind == FaultKind::Misconfigured).then(|| fault.to_string());
+                tracing::warn!(shard = %self.claim.shard, cause = %fault, "shard cannot be read now");
+                None
+            }
+        }
+    }
+
+    fn took(&mut self, records: Vec<Record>, ended: bool) {
+        let settings = &self.shared.settings;
+        // A shard that has records is asked again at once; one that has none is left alone, longer each time.
+        self.idle = match records.is_empty() {
+            true => (self.idle * 2).max(settings.busy).min(settings.idle),
+            false => Duration::ZERO,
+        };
+        (self.backoff, self.at_end) = (Duration::ZERO, ended);
+        self.read_at = Instant::now() + self.idle;
+        let mut newest = None;
+        for record in records {
+            let delivery = stream_record::decode(record, &self.shared.source, &self.claim.stream);
+            let made = delivery.change.as_ref().ok().and_then(|change| change.created_at);
+            newest = made.max(newest);
+            let skip = self.since.is_some_and(|since| made.is_some_and(|made| made < since));
+            self.desk.put(delivery, skip);
+        }
+        let age = newest.map_or(0, |made| self.shared.pipeline.clock.unix_seconds().saturating_sub(made));
+        self.tell(Some(age));
+    }
+
+    /// Tells how far the shard is behind: at every page, also at an empty one.
+    fn tell(&self, age: Option<u64>) {
+        let seconds = age.unwrap_or(self.lag.borrow().seconds);
+        let is_at_rest = !self.idle.is_zero() || self.is_known_childless;
+        let is_drained = self.desk.open() == 0 && is_at_rest;
+        self.lag.send_replace(Lag { seconds, is_drained });
+        let (source, shard) = (self.shared.source.to_string(), self.claim.shard.to_string());
+        metrics::gauge!("millstream_lag_seconds", "source" => source, "shard" => shard).set(seconds as f64);
+    }
+
+    /// The stream forgot what comes next, or has the shard no more.
+    async fn gap(&mut self, gone: bool) -> Option<Ended> {
+        if let Some(ended) = self.store().await {
+            return Some(ended);
+        }
+        let (state, halt) = (self.shared.state.clone(), self.shared.settings.on_gap == OnGap::Halt);
+        let after = self.cursor.as_ref().and_then(Cursor::last).map(str::to_owned);
+        let found_at = self.shared.pipeline.clock.unix_seconds();
+        let gap = GapRow { shard: self.claim.shard.clone(), after, before: None, found_at };
+        tracing::error!(shard = %self.claim.shard, after = ?gap.after, halt, "the stream forgot what was not read of a shard");
+        metrics::counter!("millstream_gap_total", "source" => self.shared.source.to_string()).increment(1);
+        match state.gap(&self.claim, &gap, halt).await {
+            Ok(Held::Done) if halt => Some(Ended::Gap),
+            Ok(Held::Done) => {
+                (self.at_end, self.gap_met) = (gone, None);
+                if let Some(cursor) = &mut self.cursor {
+                    cursor.rewind();
+                }
+                None
+            }
+            Ok(Held::Lost) => Some(Ended::Lost),
+            Err(fault) => {
+                self.read_at = Instant::now() + BACKOFF[1];
+                tracing::error!(shard = %self.claim.shard, cause = %fault, "a gap cannot be recorded now");
+                None
+            }
+        }
+    }
+
+    /// Stores how far the shard is, if that changed.
+    async fn store(&mut self) -> Option<Ended> {
+        let at = self.desk.watermark().map(|sequence| Checkpoint::After(sequence.unpadded().to_owned()));
+        let checkpoint = at.unwrap_or_else(|| self.stored.0.clone());
+        let acks = self.desk.acks();
+        let now = (checkpoint, acks.to_text(), self.trouble.clone());
+        if now == self.stored {
+            return None;
+        }
+        match self.shared.state.checkpoint(&self.claim, &now.0, &acks, now.2.as_deref()).await {
+            Ok(Held::Done) => {
+                self.stored = now;
+                None
+            }
+            Ok(Held::Lost) => Some(Ended::Lost),
+            // The next one holds all that this one did.
+            Err(fault) => {
+                tracing::warn!(shard = %self.claim.shard, cause = %fault, "checkpoint is not stored now");
+                None
+            }
+        }
+    }
+
+    /// Ends the shard and adds its children. Those that no listing shows yet are asked for again.
+    async fn end(&mut self) -> Option<Ended> {
+        if let Some(ended) = self.store().await {
+            return Some(ended);
+        }
+        let (stream, shard) = (&self.claim.stream, &self.claim.shard);
+        let ended = async {
+            let listed = listing::children(&self.shared.client, stream, shard).await?;
+            let children: Vec<Arc<str>> = listed.into_iter().map(|child| child.shard).collect();
+            if children.is_empty() && self.is_known_childless {
+                return Ok((true, Held::Done));
+            }
+            let held = self.shared.state.end(&self.claim, &children).await?;
+            Ok::<_, Fault>((children.is_empty(), held))
+        };
+        match ended.await {
+            Ok((_, Held::Lost)) => return Some(Ended::Lost),
+            Ok((false, Held::Done)) => return Some(Ended::Shard),
+            Ok((true, Held::Done)) => {
+                if !self.is_known_childless {
+                    tracing::warn!(%shard, "shard has ended, and no listing shows its children yet");
+                }
+                self.is_known_childless = true;
+                self.tell(None);
+            }
+            Err(fault) => tracing::warn!(%shard, cause = %fault, "shard cannot be ended now"),
+        }
+        self.backoff = (self.backoff * 2).clamp(BACKOFF[0], BACKOFF[1]);
+        self.read_at = Instant::now() + self.backoff;
+        None
+    }
+}
+
+/// The end of a read that is under way; never, where none is.
+async fn next<T>(reading: &mut Option<BoxFuture<'static, T>>) -> T {
+    match reading {
+        Some(reading) => reading.await,
+        None => std::future::pending().await,
+    }
+}
