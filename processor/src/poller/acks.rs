@@ -12,7 +12,7 @@ const MAX_TEXT: usize = 1_024;
 /// Sequence numbers are dense nowhere, so a range says *every record between these two*, both included.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Acks {
-    /// First to last, in their order; no two touch.
+    /// First to last, in their order; no two have a record in common.
     ranges: Vec<(SequenceNumber, SequenceNumber)>,
 }
 
@@ -26,6 +26,21 @@ impl Acks {
     /// Whether nothing above the watermark is done.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
+    }
+
+    /// These and those of `others` that are above `watermark`.
+    pub(super) fn with(mut self, others: &Self, watermark: Option<&SequenceNumber>) -> Self {
+        let is_above = |(_, last): &&(SequenceNumber, SequenceNumber)| watermark.is_none_or(|at| last > at);
+        self.ranges.extend(others.ranges.iter().filter(is_above).cloned());
+        self.ranges.sort();
+        let mut joined: Vec<(SequenceNumber, SequenceNumber)> = Vec::with_capacity(self.ranges.len());
+        for (first, last) in self.ranges {
+            match joined.last_mut() {
+                Some((_, end)) if first <= *end => *end = last.max(end.clone()),
+                Some(_) | None => joined.push((first, last)),
+            }
+        }
+        Self { ranges: joined }
     }
 
     /// The ranges as text of at most about 1 KB, `first-last,…`; what does not fit is left out, and is done again.
@@ -110,5 +125,57 @@ impl Watermark {
             goes_on = *done;
         }
         Acks { ranges }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::btree_set;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number(number: u32) -> SequenceNumber {
+        SequenceNumber::new(&format!("{number}")).unwrap()
+    }
+
+    proptest! {
+        /// Of the records 0..40 every third is slow; a worker does some of the others, and another takes over and does some more.
+        #[test]
+        fn what_is_done_is_known_to_every_worker_that_comes_and_nothing_else_is(
+            first in btree_set(0_u32..40, 0..40),
+            read in 0_u32..40,
+            second in btree_set(0_u32..40, 0..40),
+        ) {
+            let is_slow = |record: &u32| record.is_multiple_of(3);
+            let first: Vec<u32> = first.into_iter().filter(|record| !is_slow(record)).collect();
+            let mut watermark = Watermark::new();
+            (0..40).for_each(|record| watermark.read(number(record)));
+            first.iter().for_each(|record| watermark.done(&number(*record)));
+            let before = Acks::from_text(&watermark.acks().to_text());
+
+            // The other has read a part of it only.
+            let mut watermark = Watermark::new();
+            let mut done: Vec<u32> = first.clone();
+            for record in 0..read {
+                watermark.read(number(record));
+                if before.covers(&number(record)) {
+                    watermark.done(&number(record));
+                }
+            }
+            for record in second.into_iter().filter(|record| *record < read) {
+                watermark.done(&number(record));
+                done.push(record);
+            }
+            let acks = Acks::from_text(&watermark.acks().with(&before, watermark.at()).to_text());
+            for record in 0..40 {
+                let below = watermark.at().is_some_and(|at| number(record) <= *at);
+                prop_assert_eq!(
+                    below || acks.covers(&number(record)),
+                    done.contains(&record),
+                    "record {} with {}", record, acks.to_text()
+                );
+            }
+        }
     }
 }

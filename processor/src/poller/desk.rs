@@ -23,16 +23,26 @@ enum Place {
     Record(SequenceNumber),
 }
 
+/// A record that is not done.
+#[derive(Debug)]
+struct Waiting {
+    place: Place,
+    bytes: u64,
+    delivery: Delivery,
+}
+
 /// The records that are read and not done.
 #[derive(Debug)]
 pub(super) struct Desk {
     /// In the order of the shard; those that are being worked on are not among them.
-    waiting: BTreeMap<SequenceNumber, Delivery>,
+    waiting: BTreeMap<SequenceNumber, Waiting>,
     /// Keys of which a change is being worked on.
     busy: HashSet<Place>,
     /// Keys that wait after a fault: until when, and how long they waited last.
     late: HashMap<Place, (Instant, Duration)>,
     watermark: Watermark,
+    /// The size of what is waiting or being worked on, as the stream measures it.
+    bytes: u64,
     /// What was done before this worker took the shard over.
     before: Acks,
 }
@@ -41,7 +51,7 @@ pub(super) struct Desk {
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub(super) deliveries: Vec<Delivery>,
-    places: Vec<(SequenceNumber, Place)>,
+    places: Vec<(SequenceNumber, Place, u64)>,
 }
 
 impl Taken {
@@ -59,12 +69,13 @@ impl Desk {
             busy: HashSet::new(),
             late: HashMap::new(),
             watermark: Watermark::new(),
+            bytes: 0,
             before,
         }
     }
 
     /// Takes a record that was read; one that is done already is only counted.
-    pub(super) fn put(&mut self, delivery: Delivery, skip: bool) {
+    pub(super) fn put(&mut self, delivery: Delivery, bytes: u64, skip: bool) {
         let Some(sequence) = sequence(&delivery) else {
             // AWS sends no such record, and no checkpoint can rest on it.
             tracing::error!("a record without a usable sequence number was left out");
@@ -74,7 +85,9 @@ impl Desk {
         if skip || self.before.covers(&sequence) {
             self.watermark.done(&sequence);
         } else {
-            self.waiting.insert(sequence, delivery);
+            self.bytes += bytes;
+            let place = place(sequence.clone(), &delivery);
+            self.waiting.insert(sequence, Waiting { place, bytes, delivery });
         }
     }
 
@@ -83,39 +96,39 @@ impl Desk {
         let mut taken = Taken::default();
         let mut passed: HashSet<Place> = HashSet::new();
         let mut chosen = Vec::new();
-        for (sequence, delivery) in &self.waiting {
+        for (sequence, Waiting { place, .. }) in &self.waiting {
             if chosen.len() == BATCH {
                 break;
             }
-            let place = place(sequence, delivery);
-            let waits = self.late.get(&place).is_some_and(|(until, _)| *until > now);
-            if self.busy.contains(&place) || waits || passed.contains(&place) {
+            let waits = self.late.get(place).is_some_and(|(until, _)| *until > now);
+            if self.busy.contains(place) || waits || passed.contains(place) {
                 // A later change of a key never goes before an earlier one.
-                passed.insert(place);
+                passed.insert(place.clone());
             } else {
-                chosen.push((sequence.clone(), place));
+                chosen.push(sequence.clone());
             }
         }
-        for (sequence, place) in chosen {
-            if let Some(delivery) = self.waiting.remove(&sequence) {
+        for sequence in chosen {
+            if let Some(Waiting { place, bytes, delivery }) = self.waiting.remove(&sequence) {
                 taken.deliveries.push(delivery);
-                taken.places.push((sequence, place));
+                taken.places.push((sequence, place, bytes));
             }
         }
         // A key that can go on is late no more, but remembers how long it waited last.
-        self.busy.extend(taken.places.iter().map(|(_, place)| place.clone()));
+        self.busy.extend(taken.places.iter().map(|(_, place, _)| place.clone()));
         taken
     }
 
     /// What became of records that were taken. Those that are not done wait, and come again.
     pub(super) fn give_back(&mut self, taken: Taken, unfinished: &[Option<Fault>], now: Instant) {
-        for ((delivery, (sequence, place)), fault) in
+        for ((delivery, (sequence, place, bytes)), fault) in
             taken.deliveries.into_iter().zip(taken.places).zip(unfinished)
         {
             self.busy.remove(&place);
             match fault {
                 None => {
                     self.late.remove(&place);
+                    self.bytes -= bytes;
                     self.watermark.done(&sequence);
                 }
                 Some(fault) => {
@@ -126,8 +139,8 @@ impl Desk {
                         (_, None) => WAIT[0],
                         (_, Some(last)) => (last * 2).clamp(WAIT[0], WAIT[1]),
                     };
-                    self.late.insert(place, (now + wait, wait));
-                    self.waiting.insert(sequence, delivery);
+                    self.late.insert(place.clone(), (now + wait, wait));
+                    self.waiting.insert(sequence, Waiting { place, bytes, delivery });
                 }
             }
         }
@@ -143,21 +156,26 @@ impl Desk {
         self.watermark.above()
     }
 
+    /// How large the records are that are read and not done.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Everything up to here is done.
     pub(super) fn watermark(&self) -> Option<&SequenceNumber> {
         self.watermark.at()
     }
 
-    /// What is done above the watermark.
+    /// What is done above the watermark, by this worker or by one before it.
     pub(super) fn acks(&self) -> Acks {
-        self.watermark.acks()
+        self.watermark.acks().with(&self.before, self.watermark.at())
     }
 }
 
-fn place(sequence: &SequenceNumber, delivery: &Delivery) -> Place {
+fn place(sequence: SequenceNumber, delivery: &Delivery) -> Place {
     match delivery.change.as_ref().ok().and_then(|change| change.digest().ok()) {
         Some(key) => Place::Key(key),
-        None => Place::Record(sequence.clone()),
+        None => Place::Record(sequence),
     }
 }
 
