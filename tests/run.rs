@@ -301,6 +301,24 @@ async fn once_drains_the_stream_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_switched_off_and_on_is_read_before_the_one_that_follows() {
+    let world = World::set_up().await;
+    world.write(0..5).await;
+    assert!(world.output(&format!("run --once {PACE}")).await.status.success());
+    // What is written now is in the old stream, and what comes after it in the new one, of another name.
+    world.write(5..10).await;
+    world.database.disable_stream("Orders").await;
+    world.database.enable_stream("Orders", StreamViewType::NewAndOldImages).await;
+    world.write(10..15).await;
+    config(world.folder.path(), |config| {
+        config.replace("table = \"Orders\"", "table = \"Orders\"\nstart = \"latest\"")
+    });
+    let output = world.output(&format!("run --once {PACE}")).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(world.is_in_step().await, "{}", text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_told_to_stop_hands_over() {
     let world = World::set_up().await;
     let pace = format!("--listen off {PACE}");

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,10 +14,10 @@ use super::members::Members;
 use super::shard::{Ended, Lag, Order, Shared, Work};
 use super::shares;
 use super::state::{Claim, Held, Session, ShardRow, ShardState};
-use super::{Poller, StreamSource, listing};
+use super::{Poller, StreamSource, listing, streams};
 use crate::outcome::Fault;
 
-/// How often all shards of a stream are listed anew, by one of the workers.
+/// How often all shards of a stream are listed anew, by one of the workers, and each looks up the streams of its tables.
 const DISCOVER_EVERY: Duration = Duration::from_secs(600);
 /// What stands for the listing of a stream when it is shared out like a shard.
 const DISCOVERY: &str = "discovery";
@@ -30,46 +31,46 @@ struct Job {
     to: Option<Session>,
 }
 
+/// A stream, and one of its shards.
+type Place = (Arc<str>, Arc<str>);
+
 /// How the work on a shard ended.
-type Finished = Result<(Arc<str>, Ended), tokio::task::JoinError>;
+type Finished = Result<(Place, Ended), tokio::task::JoinError>;
 
 /// What this worker has, and what it knows of the others.
 pub(super) struct Crew<'a> {
     poller: &'a Poller,
+    /// Of each source its streams, in the order in which they are read.
+    sources: Vec<Vec<StreamSource>>,
+    /// When the streams are to be looked up again.
+    look_up_at: Instant,
     shared: HashMap<Arc<str>, Arc<Shared>>,
     members: Members,
-    jobs: HashMap<Arc<str>, Job>,
-    running: JoinSet<(Arc<str>, Ended)>,
+    jobs: HashMap<Place, Job>,
+    running: JoinSet<(Place, Ended)>,
     /// When the rows of all shards are to be read again, at the latest.
     refresh_at: Instant,
     discover_at: HashMap<Arc<str>, Instant>,
     /// Whether the last look found a shard that somebody should read, and nobody does.
     has_unread: bool,
+    is_leaving: bool,
 }
 
 impl<'a> Crew<'a> {
     pub(super) fn new(poller: &'a Poller) -> Self {
-        let shared = poller.sources.iter().map(|source| {
-            let shared = Shared {
-                pipeline: poller.pipeline.clone(),
-                client: poller.client.clone(),
-                source: source.source.clone(),
-                state: poller.state.clone(),
-                settings: poller.settings.clone(),
-                health: poller.health.subscribe(),
-            };
-            (source.stream.clone(), Arc::new(shared))
-        });
         let now = Instant::now();
         Self {
             poller,
-            shared: shared.collect(),
+            sources: poller.sources.iter().map(|source| vec![source.clone()]).collect(),
+            look_up_at: now,
+            shared: HashMap::new(),
             members: Members::new(poller.session.clone(), poller.settings.ttl),
             jobs: HashMap::new(),
             running: JoinSet::new(),
             refresh_at: now,
             discover_at: HashMap::new(),
             has_unread: true,
+            is_leaving: false,
         }
     }
 
@@ -93,20 +94,55 @@ impl<'a> Crew<'a> {
         }
         self.refresh_at = Instant::now() + self.poller.settings.ttl;
         self.has_unread = false;
-        for source in &self.poller.sources {
-            if let Err(fault) = self.share_out(source).await {
-                self.has_unread = true;
-                tracing::warn!(stream = %source.stream, cause = %fault, "shards cannot be shared out now");
+        self.look_up_streams().await;
+        for streams in self.sources.clone() {
+            let newest = streams.len() - 1;
+            for (place, source) in streams.iter().enumerate() {
+                let is_over = self.share_out(source, place < newest).await.unwrap_or_else(|fault| {
+                    tracing::warn!(stream = %source.stream, cause = %fault, "shards cannot be shared out now");
+                    (self.has_unread, self.refresh_at) = (true, Instant::now());
+                    false
+                });
+                if place < newest && !is_over {
+                    // What follows holds later changes of the same items.
+                    self.has_unread = true;
+                    break;
+                }
             }
         }
     }
 
-    /// Takes what is this worker's to read, and hands over what is not.
-    async fn share_out(&mut self, source: &StreamSource) -> Result<(), Fault> {
+    /// A table whose stream was switched off and on has another one.
+    async fn look_up_streams(&mut self) {
+        if Instant::now() < self.look_up_at {
+            return;
+        }
+        self.look_up_at = Instant::now() + DISCOVER_EVERY;
+        let (client, state) = (&self.poller.client, &*self.poller.state);
+        for known in &mut self.sources {
+            let Some(newest) = known.last().cloned() else { continue };
+            match streams::of(client, state, &newest).await {
+                Ok(found) => {
+                    for stream in
+                        found.iter().filter(|it| known.iter().all(|known| known.stream != it.stream))
+                    {
+                        tracing::info!(source = %stream.source, stream = &*stream.stream, "a stream is found");
+                    }
+                    *known = found;
+                }
+                Err(fault) => {
+                    tracing::warn!(source = %newest.source, cause = %fault, "streams cannot be looked up now")
+                }
+            }
+        }
+    }
+
+    /// Takes what is this worker's to read, and hands over what is not. Tells whether the stream is read to its end.
+    async fn share_out(&mut self, source: &StreamSource, is_superseded: bool) -> Result<bool, Fault> {
         let state = &self.poller.state;
         let mut rows = state.shards(&source.stream).await?;
         if self.has_to_discover(source, &rows) {
-            let listed = listing::all(&self.poller.client, &source.stream).await?;
+            let listed = listing::all(&self.poller.client, &source.stream, &rows).await?;
             let added =
                 lineage::to_add(&listed, &rows, &source.start, self.poller.pipeline.clock.unix_seconds());
             state.add(&source.stream, &added).await?;
@@ -117,6 +153,11 @@ impl<'a> Crew<'a> {
         let mut moves = self.poller.settings.moves;
         let known: HashMap<&str, &ShardRow> = rows.iter().map(|row| (&*row.shard, row)).collect();
         for row in rows.iter().filter(|row| is_readable(row, &known)) {
+            if is_superseded && row.state == ShardState::EndedNoChildren {
+                // What would be its children is in the stream that follows.
+                self.stop(source, &row.shard, None);
+                continue;
+            }
             let wanted = shares::owner_of(&row.shard, &live);
             let is_mine = wanted == Some(&self.poller.session);
             match &row.owner {
@@ -127,7 +168,7 @@ impl<'a> Crew<'a> {
                         && let Some(to) = wanted.cloned()
                     {
                         moves -= 1;
-                        self.stop(&row.shard, Some(to));
+                        self.stop(source, &row.shard, Some(to));
                     }
                 }
                 Some(owner) if self.members.is_live(owner) => {}
@@ -139,7 +180,7 @@ impl<'a> Crew<'a> {
                 Some(_) | None => self.has_unread = true,
             }
         }
-        Ok(())
+        Ok(rows.iter().all(|row| matches!(row.state, ShardState::Ended | ShardState::EndedNoChildren)))
     }
 
     fn has_to_discover(&self, source: &StreamSource, rows: &[ShardRow]) -> bool {
@@ -171,10 +212,11 @@ impl<'a> Crew<'a> {
 
     /// Starts the work on a shard that this worker owns, if it is not at work already.
     fn start(&mut self, source: &StreamSource, row: &ShardRow) {
-        if self.jobs.contains_key(&row.shard) || row.state == ShardState::Gap {
+        let place = (source.stream.clone(), row.shard.clone());
+        if self.jobs.contains_key(&place) || row.state == ShardState::Gap {
             return;
         }
-        let Some(shared) = self.shared.get(&source.stream).cloned() else { return };
+        let shared = self.shared(source);
         let claim = Claim {
             stream: source.stream.clone(),
             shard: row.shard.clone(),
@@ -184,14 +226,30 @@ impl<'a> Crew<'a> {
         let (orders, ordered) = watch::channel(Order::Work);
         let (lag, lagging) = watch::channel(Lag::default());
         let work = Work::new(shared, claim.clone(), row, lag);
-        let shard = row.shard.clone();
-        tracing::info!(%shard, epoch = row.epoch, "shard is read");
-        self.running.spawn(async move { (shard, work.run(ordered).await) });
-        self.jobs.insert(row.shard.clone(), Job { claim, orders, lag: lagging, to: None });
+        tracing::info!(shard = %row.shard, epoch = row.epoch, "shard is read");
+        self.jobs.insert(place.clone(), Job { claim, orders, lag: lagging, to: None });
+        self.running.spawn(async move { (place, work.run(ordered).await) });
     }
 
-    fn stop(&mut self, shard: &str, to: Option<Session>) {
-        if let Some(job) = self.jobs.get_mut(shard) {
+    /// What all shards of a stream share.
+    fn shared(&mut self, source: &StreamSource) -> Arc<Shared> {
+        let poller = self.poller;
+        let shared = self.shared.entry(source.stream.clone()).or_insert_with(|| {
+            Arc::new(Shared {
+                pipeline: poller.pipeline.clone(),
+                client: poller.client.clone(),
+                source: source.source.clone(),
+                state: poller.state.clone(),
+                settings: poller.settings.clone(),
+                health: poller.health.subscribe(),
+                bytes: AtomicU64::new(0),
+            })
+        });
+        shared.clone()
+    }
+
+    fn stop(&mut self, source: &StreamSource, shard: &Arc<str>, to: Option<Session>) {
+        if let Some(job) = self.jobs.get_mut(&(source.stream.clone(), shard.clone())) {
             job.to = to;
             job.orders.send_replace(Order::Stop);
         }
@@ -208,46 +266,49 @@ impl<'a> Crew<'a> {
     /// Does what follows from the end of the work on a shard.
     pub(super) async fn ended(&mut self, ended: Finished) {
         (self.refresh_at, self.has_unread) = (Instant::now(), true);
-        let (shard, ended) = match ended {
+        let (place, ended) = match ended {
             Ok(ended) => ended,
             Err(died) => {
                 // Its row still names this worker: the next look starts it again.
                 tracing::error!(cause = %died, "the work on a shard died");
-                let dead: Vec<_> = self
-                    .jobs
-                    .iter()
-                    .filter(|(_, job)| job.orders.is_closed())
-                    .map(|(shard, _)| shard.clone())
-                    .collect();
-                dead.iter().for_each(|shard| drop(self.jobs.remove(shard)));
+                self.jobs.retain(|_, job| !job.orders.is_closed());
                 return;
             }
         };
-        let Some(job) = self.jobs.remove(&shard) else { return };
+        let Some(job) = self.jobs.remove(&place) else { return };
+        let shard = &place.1;
         match ended {
-            Ended::Stopped => {
-                let held = self.poller.state.hand_over(&job.claim, job.to.as_ref()).await;
-                match held {
-                    Ok(Held::Done) => tracing::info!(%shard, to = ?job.to, "shard is handed over"),
-                    // The other has gone, or this shard has: the next look tells.
-                    Ok(Held::Lost) => tracing::info!(%shard, "shard could not be handed over"),
-                    Err(fault) => tracing::warn!(%shard, cause = %fault, "shard is not handed over now"),
-                }
-            }
+            Ended::Stopped => match self.hand_over(&job).await {
+                Ok(Held::Done) => tracing::info!(%shard, to = ?job.to, "shard is handed over"),
+                // The other has gone, or this shard has: the next look tells.
+                Ok(Held::Lost) => tracing::info!(%shard, "shard could not be handed over"),
+                Err(fault) => tracing::warn!(%shard, cause = %fault, "shard is not handed over now"),
+            },
             Ended::Shard => tracing::info!(%shard, "shard has ended"),
             Ended::Lost => tracing::warn!(%shard, "shard is another worker's"),
             Ended::Gap => tracing::error!(%shard, "shard stands still: data was lost"),
         }
     }
 
+    async fn hand_over(&self, job: &Job) -> Result<Held, Fault> {
+        let state = &self.poller.state;
+        let held = state.hand_over(&job.claim, job.to.as_ref()).await?;
+        // The one that was to have it may have gone, and no next look of this worker will find another.
+        match held == Held::Lost && self.is_leaving && job.to.is_some() {
+            true => state.hand_over(&job.claim, None).await,
+            false => Ok(held),
+        }
+    }
+
     /// Hands over everything.
     pub(super) async fn leave(mut self, patience: Duration) {
+        self.is_leaving = true;
         let own = self.poller.session.clone();
         let others: Vec<Session> =
             self.members.live().iter().filter(|session| **session != own).cloned().collect();
-        let shards: Vec<Arc<str>> = self.jobs.keys().cloned().collect();
-        for shard in &shards {
-            self.stop(shard, shares::owner_of(shard, &others).cloned());
+        for ((_, shard), job) in &mut self.jobs {
+            job.to = shares::owner_of(shard, &others).cloned();
+            job.orders.send_replace(Order::Stop);
         }
         let all = async {
             while let Some(ended) = self.running.join_next().await {

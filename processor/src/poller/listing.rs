@@ -1,15 +1,54 @@
 //! Asks a stream for its shards.
 
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
 use aws_sdk_dynamodbstreams::Client;
-use aws_sdk_dynamodbstreams::types::{ShardFilter, ShardFilterType};
+use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorError;
+use aws_sdk_dynamodbstreams::types::{ShardFilter, ShardFilterType, ShardIteratorType};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::lineage::Listed;
+use super::state::ShardRow;
 use crate::outcome::{Fault, FaultKind};
 use crate::sink::fault::fault;
 
+/// How many parents are asked for at once.
+const AT_ONCE: usize = 16;
+
 /// All shards of a stream, as far as the listing shows them now: it can be inconsistent for a while.
-pub(super) async fn all(client: &Client, stream: &str) -> Result<Vec<Listed>, Fault> {
-    list(client, stream, None).await
+///
+/// A child can be listed before its parent. So a parent that is neither listed nor `known` is asked for by its name: the stream
+/// either has forgotten it, or it has to be read before the child.
+pub(super) async fn all(client: &Client, stream: &str, known: &[ShardRow]) -> Result<Vec<Listed>, Fault> {
+    let mut shards = list(client, stream, None).await?;
+    let rows: HashSet<&str> = known.iter().map(|row| &*row.shard).collect();
+    let seen: HashSet<&str> = shards.iter().map(|shard| &*shard.shard).chain(rows.iter().copied()).collect();
+    let new = shards.iter().filter(|shard| !rows.contains(&*shard.shard));
+    let parents = new.filter_map(|shard| shard.parent.clone());
+    let missing: BTreeSet<Arc<str>> = parents.filter(|parent| !seen.contains(&**parent)).collect();
+    let asked = stream::iter(missing).map(|parent| async move {
+        Ok::<_, Fault>(is_there(client, stream, &parent).await?.then_some(parent))
+    });
+    let there: Vec<Option<Arc<str>>> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
+    let unlisted = |shard| Listed { shard, parent: None, closed: true };
+    shards.extend(there.into_iter().flatten().map(unlisted));
+    Ok(shards)
+}
+
+/// Whether the stream has a shard, listed or not.
+async fn is_there(client: &Client, stream: &str, shard: &str) -> Result<bool, Fault> {
+    let request = client.get_shard_iterator().stream_arn(stream).shard_id(shard);
+    match request.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await {
+        Ok(_) => Ok(true),
+        Err(error) => match error.as_service_error() {
+            Some(
+                GetShardIteratorError::ResourceNotFoundException(_)
+                | GetShardIteratorError::TrimmedDataAccessException(_),
+            ) => Ok(false),
+            _ => Err(fault(format!("GetShardIterator of shard {shard}"), &error)),
+        },
+    }
 }
 
 /// The children of one shard, if they are listed already.

@@ -26,6 +26,8 @@ mod shard;
 pub mod shares;
 /// What the pollers of one consumer agree on.
 pub mod state;
+/// Which streams a table has.
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,14 +144,21 @@ impl Poller {
         }
     }
 
-    /// Shares the work out with the others until it is time to stop.
+    /// Shares the work out with the others until it is time to stop, whatever is under way then: a shard that was just claimed
+    /// and is not read yet has no owner once this worker's row is gone.
     async fn work(&self, crew: &mut Crew<'_>, until: Until, stop: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = self.rounds(crew, until) => {}
+        }
+    }
+
+    async fn rounds(&self, crew: &mut Crew<'_>, until: Until) {
         let mut looks = tokio::time::interval(self.settings.ttl / LOOKS);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut stop = std::pin::pin!(stop);
         loop {
             tokio::select! {
-                () = &mut stop => return,
                 ended = crew.finished() => crew.ended(ended).await,
                 _ = looks.tick() => {
                     crew.look().await;

@@ -1,6 +1,7 @@
 //! Works one shard from its checkpoint to its end: reads ahead, works on many keys at once, and remembers how far it is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodbstreams::Client;
@@ -15,19 +16,25 @@ use tokio::time::Instant;
 use super::Health;
 use super::cursor::{Cursor, Page};
 use super::desk::{Desk, Taken};
-use super::listing;
-use super::settings::{OnGap, Settings};
-use super::state::{Checkpoint, Claim, GapRow, Held, ShardRow, ShardState, StateStore};
+use super::settings::Settings;
+use super::state::{Checkpoint, Claim, GapRow, ShardRow, ShardState, StateStore};
 use crate::clock::Deadline;
 use crate::outcome::{Fault, FaultKind};
 use crate::pipeline::Pipeline;
 use crate::report::Report;
 use crate::source::{Batch, stream_record};
 
+/// What the state table is told of a shard.
+mod record;
+
 /// How many batches of one shard run at once: while one waits for a slow key, others go on with the rest.
 const BATCHES: usize = 4;
 /// How many records of one shard are read and not done; one page more than this is the most.
 const READ_AHEAD: usize = 4_000;
+/// How large they are; likewise.
+const READ_AHEAD_BYTES: u64 = 8 << 20;
+/// How large all of a source's together are, beside one page for each shard, without which a stuck shard would stop others.
+const ROOM: u64 = 128 << 20;
 /// How often the checkpoint is stored while it moves.
 const STORE_EVERY: Duration = Duration::from_secs(1);
 /// How long a shard waits after a fault of the stream itself: at first, and at most.
@@ -42,6 +49,8 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     /// Tells when this worker last beat.
     pub(super) health: watch::Receiver<Health>,
+    /// How large all records of the source are that are read and not done.
+    pub(super) bytes: AtomicU64,
 }
 
 impl Shared {
@@ -95,10 +104,14 @@ pub(super) struct Work {
     at_end: bool,
     /// Whether the stream forgot what comes next, and if so, whether the whole shard is gone.
     gap_met: Option<bool>,
+    /// A gap that is recorded, and where it ends is not yet.
+    gap: Option<GapRow>,
     is_known_childless: bool,
     read_at: Instant,
     idle: Duration,
     backoff: Duration,
+    /// What of [`Shared::bytes`] is this shard's.
+    bytes: u64,
     stored: (Checkpoint, String, Option<String>),
     trouble: Option<String>,
     lag: watch::Sender<Lag>,
@@ -121,10 +134,12 @@ impl Work {
             since,
             at_end: row.state == ShardState::EndedNoChildren,
             gap_met: None,
+            gap: None,
             is_known_childless: row.state == ShardState::EndedNoChildren,
             read_at: Instant::now(),
             idle: Duration::ZERO,
             backoff: Duration::ZERO,
+            bytes: 0,
             stored: (row.checkpoint.clone(), row.acks.to_text(), row.trouble.clone()),
             trouble: None,
             lag,
@@ -195,8 +210,7 @@ impl Work {
             }
             running.push(self.batch(taken));
         }
-        let goes_on = !self.at_end && self.gap_met.is_none();
-        let may_read = goes_on && self.desk.open() < READ_AHEAD && Instant::now() >= self.read_at;
+        let may_read = self.goes_on() && self.has_room() && Instant::now() >= self.read_at;
         if let Some(mut cursor) = self.cursor.take_if(|_| may_read) {
             self.reading = Some(
                 async move {
@@ -208,6 +222,24 @@ impl Work {
         }
     }
 
+    /// Whether there may be more to read, and a place to put it.
+    fn goes_on(&self) -> bool {
+        let fits = self.desk.open() < READ_AHEAD && self.desk.bytes() < READ_AHEAD_BYTES;
+        !self.at_end && self.gap_met.is_none() && fits
+    }
+
+    /// Whether the other shards of the source leave room for what this one would read.
+    fn has_room(&self) -> bool {
+        self.desk.bytes() == 0 || self.shared.bytes.load(Ordering::Relaxed) < ROOM
+    }
+
+    /// Tells the other shards of the source how much this one holds.
+    fn weigh(&mut self, bytes: u64) {
+        self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+
     /// When there is something to do although nothing happened.
     fn wake_at(&self, works: bool, running: usize) -> Instant {
         let now = Instant::now();
@@ -215,7 +247,11 @@ impl Work {
         if !works {
             return far;
         }
-        let read_at = (self.read_at > now).then_some(self.read_at);
+        let read_at = match self.goes_on() && !self.has_room() {
+            // Nobody tells when others are done.
+            true => Some(self.read_at.max(now + self.shared.settings.busy)),
+            false => (self.read_at > now).then_some(self.read_at),
+        };
         let next_try = if running < BATCHES { self.desk.next_try(now) } else { None };
         read_at.into_iter().chain(next_try).min().unwrap_or(far)
     }
@@ -242,6 +278,7 @@ impl Work {
             tracing::warn!(shard = %self.claim.shard, unfinished, cause = %fault, "changes are unfinished and come again");
         }
         self.desk.give_back(taken, &report.unfinished, Instant::now());
+        self.weigh(self.desk.bytes());
         self.tell(None);
     }
 
@@ -279,12 +316,17 @@ impl Work {
         self.read_at = Instant::now() + self.idle;
         let mut newest = None;
         for record in records {
+            let size = record.dynamodb().and_then(|body| body.size_bytes()).unwrap_or_default();
+            let bytes = u64::try_from(size).unwrap_or_default();
+            let number = record.dynamodb().and_then(|body| body.sequence_number());
+            self.ends_gap(number);
             let delivery = stream_record::decode(record, &self.shared.source, &self.claim.stream);
             let made = delivery.change.as_ref().ok().and_then(|change| change.created_at);
             newest = made.max(newest);
             let skip = self.since.is_some_and(|since| made.is_some_and(|made| made < since));
-            self.desk.put(delivery, skip);
+            self.desk.put(delivery, bytes, skip);
         }
+        self.weigh(self.desk.bytes());
         let age = newest.map_or(0, |made| self.shared.pipeline.clock.unix_seconds().saturating_sub(made));
         self.tell(Some(age));
     }
@@ -298,89 +340,11 @@ impl Work {
         let (source, shard) = (self.shared.source.to_string(), self.claim.shard.to_string());
         metrics::gauge!("millstream_lag_seconds", "source" => source, "shard" => shard).set(seconds as f64);
     }
+}
 
-    /// The stream forgot what comes next, or has the shard no more.
-    async fn gap(&mut self, gone: bool) -> Option<Ended> {
-        if let Some(ended) = self.store().await {
-            return Some(ended);
-        }
-        let (state, halt) = (self.shared.state.clone(), self.shared.settings.on_gap == OnGap::Halt);
-        let after = self.cursor.as_ref().and_then(Cursor::last).map(str::to_owned);
-        let found_at = self.shared.pipeline.clock.unix_seconds();
-        let gap = GapRow { shard: self.claim.shard.clone(), after, before: None, found_at };
-        tracing::error!(shard = %self.claim.shard, after = ?gap.after, halt, "the stream forgot what was not read of a shard");
-        metrics::counter!("millstream_gap_total", "source" => self.shared.source.to_string()).increment(1);
-        match state.gap(&self.claim, &gap, halt).await {
-            Ok(Held::Done) if halt => Some(Ended::Gap),
-            Ok(Held::Done) => {
-                (self.at_end, self.gap_met) = (gone, None);
-                if let Some(cursor) = &mut self.cursor {
-                    cursor.rewind();
-                }
-                None
-            }
-            Ok(Held::Lost) => Some(Ended::Lost),
-            Err(fault) => {
-                self.read_at = Instant::now() + BACKOFF[1];
-                tracing::error!(shard = %self.claim.shard, cause = %fault, "a gap cannot be recorded now");
-                None
-            }
-        }
-    }
-
-    /// Stores how far the shard is, if that changed.
-    async fn store(&mut self) -> Option<Ended> {
-        let at = self.desk.watermark().map(|sequence| Checkpoint::After(sequence.unpadded().to_owned()));
-        let checkpoint = at.unwrap_or_else(|| self.stored.0.clone());
-        let acks = self.desk.acks();
-        let now = (checkpoint, acks.to_text(), self.trouble.clone());
-        if now == self.stored {
-            return None;
-        }
-        match self.shared.state.checkpoint(&self.claim, &now.0, &acks, now.2.as_deref()).await {
-            Ok(Held::Done) => {
-                self.stored = now;
-                None
-            }
-            Ok(Held::Lost) => Some(Ended::Lost),
-            // The next one holds all that this one did.
-            Err(fault) => {
-                tracing::warn!(shard = %self.claim.shard, cause = %fault, "checkpoint is not stored now");
-                None
-            }
-        }
-    }
-
-    /// Ends the shard and adds its children. Those that no listing shows yet are asked for again.
-    async fn end(&mut self) -> Option<Ended> {
-        if let Some(ended) = self.store().await {
-            return Some(ended);
-        }
-        let (stream, shard) = (&self.claim.stream, &self.claim.shard);
-        let ended = async {
-            let listed = listing::children(&self.shared.client, stream, shard).await?;
-            let children: Vec<Arc<str>> = listed.into_iter().map(|child| child.shard).collect();
-            if children.is_empty() && self.is_known_childless {
-                return Ok((true, Held::Done));
-            }
-            let held = self.shared.state.end(&self.claim, &children).await?;
-            Ok::<_, Fault>((children.is_empty(), held))
-        };
-        match ended.await {
-            Ok((_, Held::Lost)) => return Some(Ended::Lost),
-            Ok((false, Held::Done)) => return Some(Ended::Shard),
-            Ok((true, Held::Done)) => {
-                if !self.is_known_childless {
-                    tracing::warn!(%shard, "shard has ended, and no listing shows its children yet");
-                }
-                self.is_known_childless = true;
-                self.tell(None);
-            }
-            Err(fault) => tracing::warn!(%shard, cause = %fault, "shard cannot be ended now"),
-        }
-        self.backoff = (self.backoff * 2).clamp(BACKOFF[0], BACKOFF[1]);
-        self.read_at = Instant::now() + self.backoff;
-        None
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.weigh(0);
     }
 }
 

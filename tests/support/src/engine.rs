@@ -70,11 +70,12 @@ impl Engine {
                 names::mend_names(&mut response);
                 Ok(response)
             }
-            "UpdateTable" | "DescribeTable" | "ListStreams" => {
+            "UpdateTable" | "DescribeTable" => {
                 let mut response = self.call(operation, body)?;
                 names::mend_names(&mut response);
                 Ok(response)
             }
+            "ListStreams" => Ok(self.lineage.list(body)),
             "DescribeStream" => self.lineage.describe(body),
             "GetShardIterator" => self.lineage.iterator(&self.database, body),
             "GetRecords" => self.lineage.records(body, |inner| self.call("GetRecords", inner)),
@@ -114,7 +115,6 @@ impl Engine {
             "ExecuteTransaction" => run!(execute_transaction),
             "GetItem" => run!(get_item),
             "GetRecords" => run!(get_records),
-            "ListStreams" => run!(list_streams),
             "ListTables" => run!(list_tables),
             "PutItem" => run!(put_item),
             "Query" => run!(query),

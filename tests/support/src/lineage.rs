@@ -19,7 +19,7 @@ use dynoxide::actions::get_shard_iterator::{decode_shard_iterator, encode_shard_
 use dynoxide::storage_backend::ManualClock;
 use serde_json::{Value, json};
 
-use crate::connector::REGION;
+use crate::connector::{ACCOUNT, REGION};
 use crate::engine::Refused;
 use crate::names::{number_of, position_of, public_label, table_of_arn, unwrap_iterator, wrap_iterator};
 
@@ -149,6 +149,19 @@ impl Lineage {
         for stream in self.lock().get_mut(table).into_iter().flatten() {
             stream.trimmed = end;
         }
+    }
+
+    /// The streams of a table that have records left, or could have.
+    pub(crate) fn list(&self, body: &Value) -> Value {
+        let streams = self.lock();
+        let table = body["TableName"].as_str().unwrap_or_default();
+        let all = streams.get(table).map_or(&[][..], |all| all);
+        let there = all.iter().filter(|it| it.enabled || it.end().is_none_or(|end| end > it.trimmed));
+        let stream = |it: &Stream| {
+            let arn = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}/stream/{}", it.label);
+            json!({ "StreamArn": arn, "StreamLabel": it.label, "TableName": table })
+        };
+        json!({ "Streams": there.map(stream).collect::<Vec<_>>() })
     }
 
     pub(crate) fn describe(&self, body: &Value) -> Result<Value, Refused> {
