@@ -194,11 +194,18 @@ impl QueueLetters {
             return stream::empty().boxed();
         }
         let visit = Visit::begin(self.inbox.clone());
-        if let Err(fault) = self.inbox.sweep(None, |_| false).await {
-            visit.end().await;
-            return stream::iter([Err(fault)]).boxed();
-        }
-        let (mut heads, wrong) = self.inbox.pile().heads();
+        let received = async {
+            self.inbox.sweep(None, |_| false).await?;
+            self.delete_closed().await?;
+            Ok::<_, Fault>(self.inbox.pile().heads())
+        };
+        let (mut heads, wrong) = match received.await {
+            Ok(received) => received,
+            Err(fault) => {
+                visit.end().await;
+                return stream::iter([Err(fault)]).boxed();
+            }
+        };
         heads.retain(|head| filter.admits(head));
         match &filter.digest {
             Some(_) => heads.sort_by(|one, other| one.version.cmp(&other.version)),

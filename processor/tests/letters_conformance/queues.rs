@@ -87,6 +87,25 @@ async fn an_edit_that_died_before_it_deleted_the_old_message_counts() {
 }
 
 #[tokio::test]
+async fn what_is_left_of_letters_that_were_closed_is_neither_listed_nor_kept() {
+    let fixture = Fixture::queue("").await;
+    let (waits, closed, halved) = (rejected(1, NOW), rejected(2, NOW), large(3, NOW));
+    for letter in [&closed, &halved] {
+        fixture.store.store(letter).await.unwrap();
+        let left = queue(&fixture).bodies().await.remove(0);
+        assert!(fixture.store.close(&letter.head.id, 0, &replayed()).await.unwrap());
+        fixture.store.release().await;
+        // As if others had received it before it was deleted.
+        queue(&fixture).send(&left).await;
+    }
+    fixture.store.store(&waits).await.unwrap();
+    let other = fixture.second();
+    assert_eq!(heads(&*other, &LetterFilter::default()).await, [waits.head]);
+    other.release().await;
+    assert_eq!(queue(&fixture).visible().await, 1);
+}
+
+#[tokio::test]
 async fn what_is_left_of_a_letter_that_was_closed_is_deleted_when_it_is_asked_for() {
     for suffix in ["", ".fifo"] {
         let fixture = Fixture::queue(suffix).await;

@@ -113,6 +113,11 @@ impl Pile {
         Some((heap, merged))
     }
 
+    /// Every letter of which something is here.
+    pub(super) fn ids(&self) -> Vec<LetterId> {
+        self.letters.keys().cloned().collect()
+    }
+
     /// What is wrong with a letter that is there and not whole.
     pub(super) fn wrong(&self, letter: &LetterId) -> Option<String> {
         let heap = self.letters.get(letter).filter(|heap| heap.copies.is_empty())?;

@@ -28,11 +28,24 @@ impl QueueLetters {
         states
     }
 
-    async fn states_held(&self, ids: &[LetterId]) -> Result<Vec<Option<LetterState>>, Fault> {
+    /// Deletes what is left of letters that are closed, of all that was received.
+    pub(super) async fn delete_closed(&self) -> Result<(), Fault> {
+        let ids = self.inbox.pile().ids();
+        let states = self.closed_states(&ids).await?;
+        let closed = ids.iter().zip(states).filter(|(_, state)| state.is_some());
+        let rest: Vec<_> = closed.flat_map(|(id, _)| self.inbox.pile().take(id)).collect();
+        self.inbox.delete(&rest).await
+    }
+
+    /// How each letter was closed, if it was.
+    async fn closed_states(&self, ids: &[LetterId]) -> Result<Vec<Option<LetterState>>, Fault> {
         // Collected first: a stream over a borrowing iterator is not general enough for the futures of a worker.
         let looks: Vec<_> = ids.iter().map(|id| self.closed.state(id)).collect();
-        let looks = stream::iter(looks).buffered(STATES_AT_ONCE);
-        let mut states: Vec<Option<LetterState>> = looks.try_collect().await?;
+        stream::iter(looks).buffered(STATES_AT_ONCE).try_collect().await
+    }
+
+    async fn states_held(&self, ids: &[LetterId]) -> Result<Vec<Option<LetterState>>, Fault> {
+        let mut states = self.closed_states(ids).await?;
         let is_there = |pile: &mut Pile| {
             let mut open = ids.iter().zip(&states).filter(|(_, state)| state.is_none());
             open.all(|(id, _)| pile.held(id, Instant::now()).is_some())
