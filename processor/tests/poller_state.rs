@@ -192,6 +192,33 @@ async fn of_many_that_claim_one_shard_exactly_one_has_it() {
 }
 
 #[tokio::test]
+async fn many_shards_change_their_owner_together_and_one_that_cannot_holds_up_no_other() {
+    let world = World::new().await;
+    let (dead, _) = (world.beat("a", 4).await, world.beat("b", 1).await);
+    let free: Vec<ShardRow> = (0..250).map(|number| shard(&format!("s{number:03}"))).collect();
+    world.state.add(STREAM, &free).await.unwrap();
+    assert_eq!(world.state.claim_all(STREAM, &free, None, &dead.session).await.unwrap(), [Held::Done; 250]);
+
+    // One of them has gone elsewhere since it was seen.
+    let seen = world.state.shards(STREAM).await.unwrap();
+    assert_eq!(world.state.hand_over(&claim("s120", "a", 1), None).await.unwrap(), Held::Done);
+    let transactions = || world.db.faults().count("TransactWriteItems");
+    let before = transactions();
+    let held = world.state.claim_all(STREAM, &seen, Some(&dead), &session("b")).await.unwrap();
+    let lost: Vec<usize> = (0..250).filter(|place| held[*place] == Held::Lost).collect();
+    assert_eq!((lost, transactions() - before), (vec![120], 4));
+
+    // Back to one that takes no more shards: none goes.
+    let claims: Vec<Claim> =
+        seen.iter().filter(|row| *row.shard != *"s120").map(|row| claim(&row.shard, "b", 2)).collect();
+    let held = world.state.hand_over_all(&claims, Some(&session("gone"))).await.unwrap();
+    assert_eq!(held, [Held::Lost; 249]);
+    let held = world.state.hand_over_all(&claims, Some(&dead.session)).await.unwrap();
+    assert_eq!(held, [Held::Done; 249]);
+    assert_eq!(world.raw("workers", "worker/a").await["mail"], 3, "one for each transaction");
+}
+
+#[tokio::test]
 async fn what_is_done_for_good_is_not_claimed() {
     let world = World::new().await;
     for state in [ShardState::Ended, ShardState::Gap] {

@@ -13,7 +13,7 @@ use super::lineage::{self, is_readable};
 use super::members::Members;
 use super::shard::{Ended, Lag, Order, Shared, Work};
 use super::shares;
-use super::state::{Claim, Held, Session, ShardRow, ShardState};
+use super::state::{Claim, Held, Session, ShardRow, ShardState, WorkerRow};
 use super::{Poller, StreamSource, listing, streams};
 use crate::outcome::Fault;
 
@@ -152,6 +152,7 @@ impl<'a> Crew<'a> {
         let live = self.members.live().to_vec();
         let mut moves = self.poller.settings.moves;
         let known: HashMap<&str, &ShardRow> = rows.iter().map(|row| (&*row.shard, row)).collect();
+        let mut free: HashMap<Option<&Session>, Vec<ShardRow>> = HashMap::new();
         for row in rows.iter().filter(|row| is_readable(row, &known)) {
             if is_superseded && row.state == ShardState::EndedNoChildren {
                 // What would be its children is in the stream that follows.
@@ -172,13 +173,13 @@ impl<'a> Crew<'a> {
                     }
                 }
                 Some(owner) if self.members.is_live(owner) => {}
-                Some(owner) if is_mine => {
-                    let dead = self.members.dead(owner).cloned();
-                    self.claim(source, row, dead.as_ref()).await?;
-                }
-                None if is_mine => self.claim(source, row, None).await?,
+                owner if is_mine => free.entry(owner.as_ref()).or_default().push(row.clone()),
                 Some(_) | None => self.has_unread = true,
             }
+        }
+        for (owner, shards) in free {
+            let dead = owner.and_then(|owner| self.members.dead(owner)).cloned();
+            self.claim(source, &shards, dead.as_ref()).await?;
         }
         Ok(rows.iter().all(|row| matches!(row.state, ShardState::Ended | ShardState::EndedNoChildren)))
     }
@@ -193,18 +194,19 @@ impl<'a> Crew<'a> {
     async fn claim(
         &mut self,
         source: &StreamSource,
-        row: &ShardRow,
-        dead: Option<&super::state::WorkerRow>,
+        rows: &[ShardRow],
+        dead: Option<&WorkerRow>,
     ) -> Result<(), Fault> {
         let session = &self.poller.session;
-        match self.poller.state.claim(&source.stream, row, dead, session).await? {
-            Held::Done => {
-                let owned = ShardRow { owner: Some(session.clone()), epoch: row.epoch + 1, ..row.clone() };
-                self.start(source, &owned);
-            }
-            Held::Lost => {
-                self.has_unread = true;
-                self.refresh_at = Instant::now();
+        let held = self.poller.state.claim_all(&source.stream, rows, dead, session).await?;
+        for (row, held) in rows.iter().zip(held) {
+            match held {
+                Held::Done => {
+                    let owned =
+                        ShardRow { owner: Some(session.clone()), epoch: row.epoch + 1, ..row.clone() };
+                    self.start(source, &owned);
+                }
+                Held::Lost => (self.has_unread, self.refresh_at) = (true, Instant::now()),
             }
         }
         Ok(())
@@ -263,41 +265,60 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// Does what follows from the end of the work on a shard.
-    pub(super) async fn ended(&mut self, ended: Finished) {
+    /// Does what follows from the end of the work on a shard, and on all others that have ended by now.
+    pub(super) async fn ended(&mut self, first: Finished) {
         (self.refresh_at, self.has_unread) = (Instant::now(), true);
+        let mut stopped: HashMap<Option<Session>, Vec<Claim>> = HashMap::new();
+        let mut next = Some(first);
+        while let Some(ended) = next {
+            if let Some(job) = self.take_ended(ended) {
+                stopped.entry(job.to).or_default().push(job.claim);
+            }
+            next = self.running.try_join_next();
+        }
+        for (to, claims) in stopped {
+            if let Err(fault) = self.hand_over(&claims, to.as_ref()).await {
+                let shards = claims.len();
+                tracing::warn!(shards, to = ?to, cause = %fault, "shards are not handed over now");
+            }
+        }
+    }
+
+    /// A shard that is to be handed over.
+    fn take_ended(&mut self, ended: Finished) -> Option<Job> {
         let (place, ended) = match ended {
             Ok(ended) => ended,
             Err(died) => {
                 // Its row still names this worker: the next look starts it again.
                 tracing::error!(cause = %died, "the work on a shard died");
                 self.jobs.retain(|_, job| !job.orders.is_closed());
-                return;
+                return None;
             }
         };
-        let Some(job) = self.jobs.remove(&place) else { return };
-        let shard = &place.1;
+        let (job, shard) = (self.jobs.remove(&place)?, &place.1);
         match ended {
-            Ended::Stopped => match self.hand_over(&job).await {
-                Ok(Held::Done) => tracing::info!(%shard, to = ?job.to, "shard is handed over"),
-                // The other has gone, or this shard has: the next look tells.
-                Ok(Held::Lost) => tracing::info!(%shard, "shard could not be handed over"),
-                Err(fault) => tracing::warn!(%shard, cause = %fault, "shard is not handed over now"),
-            },
+            Ended::Stopped => return Some(job),
             Ended::Shard => tracing::info!(%shard, "shard has ended"),
             Ended::Lost => tracing::warn!(%shard, "shard is another worker's"),
             Ended::Gap => tracing::error!(%shard, "shard stands still: data was lost"),
         }
+        None
     }
 
-    async fn hand_over(&self, job: &Job) -> Result<Held, Fault> {
-        let state = &self.poller.state;
-        let held = state.hand_over(&job.claim, job.to.as_ref()).await?;
-        // The one that was to have it may have gone, and no next look of this worker will find another.
-        match held == Held::Lost && self.is_leaving && job.to.is_some() {
-            true => state.hand_over(&job.claim, None).await,
-            false => Ok(held),
+    async fn hand_over(&self, claims: &[Claim], to: Option<&Session>) -> Result<(), Fault> {
+        let mut left = Vec::new();
+        for (claim, held) in claims.iter().zip(self.poller.state.hand_over_all(claims, to).await?) {
+            match held {
+                Held::Done => tracing::info!(shard = %claim.shard, ?to, "shard is handed over"),
+                // The other has gone, or this shard has.
+                Held::Lost => left.push(claim.clone()),
+            }
         }
+        // The next look of this worker finds another for what is still its own; if there is none, whoever looks next does.
+        if self.is_leaving && to.is_some() && !left.is_empty() {
+            self.poller.state.hand_over_all(&left, None).await?;
+        }
+        Ok(())
     }
 
     /// Hands over everything.

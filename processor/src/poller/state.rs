@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use serde::Serialize;
 
 use crate::outcome::Fault;
@@ -153,22 +153,44 @@ pub trait StateStore: Send + Sync {
     /// Adds rows of shards that were found; those that are there already stay as they are.
     fn add<'a>(&'a self, stream: &'a str, shards: &'a [ShardRow]) -> BoxFuture<'a, Result<(), Fault>>;
 
-    /// Takes an open shard over: from nobody, or from a worker that did not move since `dead` was seen. The row has to be
-    /// as `seen` says. Its epoch goes up by one.
+    /// Takes open shards over: from nobody, or from a worker that did not move since `dead` was seen. Each row has to be as
+    /// `seen` says, and its epoch goes up by one. Each shard is taken or not for itself.
+    fn claim_all<'a>(
+        &'a self,
+        stream: &'a str,
+        seen: &'a [ShardRow],
+        dead: Option<&'a WorkerRow>,
+        by: &'a Session,
+    ) -> BoxFuture<'a, Result<Vec<Held>, Fault>>;
+
+    /// Hands shards to another worker, or to nobody. The epoch of each goes up by one, and the other's `mail` moves. Each
+    /// shard is handed over or not for itself; none, if the other has gone or takes no more shards.
+    fn hand_over_all<'a>(
+        &'a self,
+        claims: &'a [Claim],
+        to: Option<&'a Session>,
+    ) -> BoxFuture<'a, Result<Vec<Held>, Fault>>;
+
+    /// Takes one shard over.
     fn claim<'a>(
         &'a self,
         stream: &'a str,
         seen: &'a ShardRow,
         dead: Option<&'a WorkerRow>,
         by: &'a Session,
-    ) -> BoxFuture<'a, Result<Held, Fault>>;
+    ) -> BoxFuture<'a, Result<Held, Fault>> {
+        let seen = std::slice::from_ref(seen);
+        self.claim_all(stream, seen, dead, by).map_ok(|held| held[0]).boxed()
+    }
 
-    /// Hands a shard to another worker, or to nobody. Its epoch goes up by one, and so does the other's `mail`.
+    /// Hands one shard over.
     fn hand_over<'a>(
         &'a self,
         claim: &'a Claim,
         to: Option<&'a Session>,
-    ) -> BoxFuture<'a, Result<Held, Fault>>;
+    ) -> BoxFuture<'a, Result<Held, Fault>> {
+        self.hand_over_all(std::slice::from_ref(claim), to).map_ok(|held| held[0]).boxed()
+    }
 
     /// Stores how far a shard is done.
     fn checkpoint<'a>(

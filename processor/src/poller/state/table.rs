@@ -26,6 +26,7 @@ use crate::poller::lineage::parents_first;
 use crate::setup::table::Definition;
 use crate::sink::fault::fault;
 
+mod many;
 mod request;
 mod rows;
 mod transaction;
@@ -57,49 +58,6 @@ impl TableState {
     /// The state of `consumer` in `table`. Makes no request.
     pub fn new(client: Client, table: Arc<str>, consumer: Arc<str>, clock: Arc<dyn Clock>) -> Self {
         Self { client, table, consumer, clock }
-    }
-
-    async fn claim_row(
-        &self,
-        stream: &str,
-        seen: &ShardRow,
-        dead: Option<&WorkerRow>,
-        by: &Session,
-    ) -> Result<Held, Fault> {
-        // Nothing is left to do for whoever would own it.
-        if matches!(seen.state, ShardState::Ended | ShardState::Gap) {
-            return Ok(Held::Lost);
-        }
-        let change = request::claim(self.place(stream), seen, by, self.now());
-        let other = seen.owner.as_ref().filter(|owner| *owner != by);
-        let met = match other {
-            None => self.update("claim", change).await?,
-            Some(owner) => {
-                let dead = dead.filter(|row| row.session == *owner);
-                let check = request::stands_still(self.workers_place(), owner, dead);
-                let actions = vec![change.action(&self.table)?, check.check(&self.table)?];
-                Met::of_first(self.transact("claim", actions).await?)
-            }
-        };
-        Ok(held(met, |row| rows::is_owned(row, Some(by), seen.epoch + 1)))
-    }
-
-    async fn hand_over_row(&self, claim: &Claim, to: Option<&Session>) -> Result<Held, Fault> {
-        let change = request::hand_over(self.place(&claim.stream), claim, to, self.now());
-        let met = match to {
-            None => self.update("hand over", change).await?,
-            Some(to) => {
-                let mail = request::mail(self.workers_place(), to);
-                let actions = vec![change.action(&self.table)?, mail.action(&self.table)?];
-                Met::of_first(self.transact("hand over", actions).await?)
-            }
-        };
-        let is_ours = |row: &Item| {
-            let state = rows::state(row);
-            let is_alive = matches!(state, Some(ShardState::Open | ShardState::EndedNoChildren));
-            is_alive && rows::is_owned(row, to, claim.epoch + 1)
-        };
-        Ok(held(met, is_ours))
     }
 
     async fn end_row(&self, claim: &Claim, children: &[Arc<str>]) -> Result<Held, Fault> {
@@ -276,22 +234,22 @@ impl StateStore for TableState {
         self.add_rows(stream, shards).boxed()
     }
 
-    fn claim<'a>(
+    fn claim_all<'a>(
         &'a self,
         stream: &'a str,
-        seen: &'a ShardRow,
+        seen: &'a [ShardRow],
         dead: Option<&'a WorkerRow>,
         by: &'a Session,
-    ) -> BoxFuture<'a, Result<Held, Fault>> {
-        self.claim_row(stream, seen, dead, by).boxed()
+    ) -> BoxFuture<'a, Result<Vec<Held>, Fault>> {
+        self.claim_rows(stream, seen, dead, by).boxed()
     }
 
-    fn hand_over<'a>(
+    fn hand_over_all<'a>(
         &'a self,
-        claim: &'a Claim,
+        claims: &'a [Claim],
         to: Option<&'a Session>,
-    ) -> BoxFuture<'a, Result<Held, Fault>> {
-        self.hand_over_row(claim, to).boxed()
+    ) -> BoxFuture<'a, Result<Vec<Held>, Fault>> {
+        self.hand_over_rows(claims, to).boxed()
     }
 
     fn checkpoint<'a>(

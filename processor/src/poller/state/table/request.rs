@@ -31,7 +31,7 @@ pub(super) const ABSENT: &str = "attribute_not_exists(#row)";
 const HELD: &str = "#owner = :owner AND #epoch = :epoch";
 
 /// One conditional change of one row.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Change {
     key: Item,
     update: String,
