@@ -33,7 +33,7 @@ pub const CONFIG_FILE: &str = "millstream.toml";
 /// A connection that is not made within this time is tried again by the pipeline's own retries.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// DynamoDB answers in milliseconds; an attempt that takes this long is lost, and safe to repeat.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the config cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +100,14 @@ impl Aws {
     /// A DynamoDB client.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::new(&self.config)
+    }
+
+    /// A DynamoDB client that gives up an attempt sooner than others do.
+    fn dynamodb_within(&self, patience: Duration) -> aws_sdk_dynamodb::Client {
+        let connect = CONNECT_TIMEOUT.min(patience);
+        let timeouts = TimeoutConfig::builder().connect_timeout(connect).operation_attempt_timeout(patience);
+        let config = aws_sdk_dynamodb::config::Builder::from(&self.config).timeout_config(timeouts.build());
+        aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
     /// A client of DynamoDB's streams.
@@ -177,9 +185,16 @@ pub async fn open_letters(
     }
 }
 
-/// What the pollers of a consumer agree on. Makes no request.
-pub fn state(config: &Config, aws: &Aws, consumer: Arc<str>, clock: Arc<dyn Clock>) -> Arc<dyn StateStore> {
-    Arc::new(TableState::new(aws.dynamodb(), config.state.state_table().into(), consumer, clock))
+/// What the pollers of a consumer agree on. Makes no request. An attempt at a request takes as long as `patience` says at most.
+pub fn state(
+    config: &Config,
+    aws: &Aws,
+    consumer: Arc<str>,
+    patience: Duration,
+    clock: Arc<dyn Clock>,
+) -> Arc<dyn StateStore> {
+    let client = aws.dynamodb_within(patience);
+    Arc::new(TableState::new(client, config.state.state_table().into(), consumer, clock))
 }
 
 /// How the wires name the sources of a config.

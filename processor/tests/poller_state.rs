@@ -11,7 +11,7 @@ use millstream_processor::poller::acks::Acks;
 use millstream_processor::poller::lineage::{Listed, to_add};
 use millstream_processor::poller::state::table::TableState;
 use millstream_processor::poller::state::{
-    Checkpoint, Claim, GapRow, Held, Session, ShardRow, ShardState, StateStore, WorkerRow,
+    Checkpoint, Child, Claim, GapRow, Held, Session, ShardRow, ShardState, StateStore, WorkerRow,
 };
 use millstream_processor::projections::config::Config;
 use millstream_processor::setup::create_tables;
@@ -83,6 +83,19 @@ async fn rows_that_are_known_stay_as_they_are() {
 }
 
 #[tokio::test]
+async fn the_streams_of_a_table_are_remembered_in_their_order() {
+    let world = World::new().await;
+    let table = STREAM.split_once("/stream/").unwrap().0;
+    let later = STREAM.replace("2025-06-15", "2025-06-16");
+    let other = STREAM.replace("Orders", "OrdersOfOthers");
+    for stream in [&later, STREAM, &other, STREAM] {
+        world.state.add(stream, &[shard("s")]).await.unwrap();
+    }
+    world.state.add(&STREAM.replace("2025-06-15", "2025-06-17"), &[]).await.unwrap();
+    assert_eq!(world.state.streams(table).await.unwrap(), [STREAM.into(), Arc::from(later)]);
+}
+
+#[tokio::test]
 async fn many_shards_are_listed_over_pages_and_never_scanned() {
     let world = World::new().await;
     let acks =
@@ -109,6 +122,7 @@ async fn parents_are_added_before_their_children() {
         .map(|n| Listed {
             shard: format!("s{n}").into(),
             parent: (n >= 10).then(|| format!("s{}", n - 10).into()),
+            first: None,
             closed: n < 20,
         })
         .collect();
@@ -221,15 +235,24 @@ async fn many_shards_change_their_owner_together_and_one_that_cannot_holds_up_no
 #[tokio::test]
 async fn what_is_done_for_good_is_not_claimed() {
     let world = World::new().await;
-    for state in [ShardState::Ended, ShardState::Gap] {
-        assert_eq!(world.claim(&ShardRow { state, ..shard("s") }, None, "a").await, Held::Lost);
-    }
+    let ended = ShardRow { state: ShardState::Ended, ..shard("s") };
+    assert_eq!(world.claim(&ended, None, "a").await, Held::Lost);
+    // Where something was lost, someone may decide that what is left is read.
+    let gap = ShardRow { state: ShardState::Gap, ..shard("g") };
+    world.state.add(STREAM, std::slice::from_ref(&gap)).await.unwrap();
+    assert_eq!(world.claim(&gap, None, "a").await, Held::Done);
+    assert_eq!(world.row("g").await.state, ShardState::Open);
+    // A checkpoint that came after the row was seen is not undone.
+    let free = world.free("f").await;
+    let moved = ShardRow { checkpoint: Checkpoint::After("1".to_owned()), ..free.clone() };
+    assert_eq!(world.claim(&moved, None, "a").await, Held::Lost);
+    assert_eq!(world.claim(&free, None, "a").await, Held::Done);
     let childless = ShardRow { state: ShardState::EndedNoChildren, ..shard("c") };
     world.state.add(STREAM, std::slice::from_ref(&childless)).await.unwrap();
     assert_eq!(world.claim(&childless, None, "a").await, Held::Done, "somebody has to ask for its children");
     // It ended for good after it was seen.
     let seen = world.row("c").await;
-    assert_eq!(world.state.end(&claim("c", "a", 1), &["d".into()]).await.unwrap(), Held::Done);
+    assert_eq!(world.state.end(&claim("c", "a", 1), &[child("d")]).await.unwrap(), Held::Done);
     assert_eq!(world.claim(&seen, None, "b").await, Held::Lost);
 }
 
@@ -249,7 +272,7 @@ async fn a_checkpoint_after_a_take_over_is_lost() {
     assert_eq!(world.state.checkpoint(&old, &late, &none, None).await.unwrap(), Held::Lost);
     assert_eq!(world.state.hand_over(&old, None).await.unwrap(), Held::Lost);
     assert_eq!(world.state.end(&old, &[]).await.unwrap(), Held::Lost);
-    assert_eq!(world.state.end(&old, &["c".into()]).await.unwrap(), Held::Lost);
+    assert_eq!(world.state.end(&old, &[child("c")]).await.unwrap(), Held::Lost);
     for halt in [false, true] {
         assert_eq!(world.state.gap(&old, &gap("s"), halt).await.unwrap(), Held::Lost);
     }
@@ -299,28 +322,37 @@ async fn the_end_of_a_shard_brings_its_children_in_one_transaction() {
     let world = World::new().await;
     let claim = world.own("p", "a").await;
     let known = ShardRow { parent: Some("p".into()), checkpoint: Checkpoint::Since(5), ..shard("known") };
-    world.state.add(STREAM, std::slice::from_ref(&known)).await.unwrap();
+    let theirs = ShardRow { owner: Some(session("b")), epoch: 3, ..shard("theirs") };
+    let done = ShardRow { state: ShardState::Ended, ..shard("done") };
+    world.state.add(STREAM, &[known.clone(), theirs.clone(), done.clone()]).await.unwrap();
     world.clock.advance(100);
     world.db.clear_requests();
-    let children: [Arc<str>; 3] = ["c1".into(), "known".into(), "c2".into()];
+    let children = ["c1", "known", "theirs", "done", "c2"].map(child);
     assert_eq!(world.state.end(&claim, &children).await.unwrap(), Held::Done);
-    assert_eq!(world.db.faults().count("TransactWriteItems"), 2, "asked again without the one that is known");
+    assert_eq!(world.db.faults().count("TransactWriteItems"), 2, "asked again without the one that is done");
     assert_eq!(world.row("p").await.state, ShardState::Ended);
-    assert_eq!(world.raw(STREAM, "shard/p").await["expires"], START + 100 + 3 * DAY);
+    assert_eq!(world.raw(STREAM, "shard/p").await["expires"], START + 100 + 2 * DAY);
     for name in ["c1", "c2"] {
         let child = ShardRow {
             parent: Some("p".into()),
             owner: Some(session("a")),
             epoch: 1,
+            checkpoint: Checkpoint::From("7".to_owned()),
             written_at: START + 100,
             ..shard(name)
         };
         assert_eq!(world.row(name).await, child);
         assert!(world.raw(STREAM, &format!("shard/{name}")).await["expires"].is_null());
     }
-    assert_eq!(world.row("known").await, known);
+    let known = ShardRow { owner: Some(session("a")), ..known };
+    assert_eq!(world.row("known").await, known, "it was nobody's");
+    for kept in [&theirs, &done] {
+        let mut row = world.row(&kept.shard).await;
+        row.parent.clone_from(&kept.parent);
+        assert_eq!(row, *kept);
+    }
     // Once more, with a child that a first listing lacked.
-    assert_eq!(world.state.end(&claim, &["c1".into(), "late".into()]).await.unwrap(), Held::Done);
+    assert_eq!(world.state.end(&claim, &[child("c1"), child("late")]).await.unwrap(), Held::Done);
     assert_eq!(world.row("late").await.owner, Some(session("a")));
     assert_eq!(world.state.end(&claim, &[]).await.unwrap(), Held::Done);
     assert_eq!(world.row("p").await.state, ShardState::Ended, "its children stay known");
@@ -336,13 +368,13 @@ async fn a_shard_without_children_ends_again_and_can_be_handed_over() {
     assert_eq!(world.row("p").await.state, ShardState::EndedNoChildren);
     assert_eq!(
         world.raw(STREAM, "shard/p").await["expires"],
-        START + 3 * DAY,
+        START + 2 * DAY,
         "it is not remembered for ever"
     );
     world.beat("b", 1).await;
     assert_eq!(world.state.hand_over(&claim, Some(&session("b"))).await.unwrap(), Held::Done);
     let theirs = Claim { owner: session("b"), epoch: 2, ..claim };
-    assert_eq!(world.state.end(&theirs, &["c".into()]).await.unwrap(), Held::Done);
+    assert_eq!(world.state.end(&theirs, &[child("c")]).await.unwrap(), Held::Done);
     assert_eq!(world.row("c").await.owner, Some(session("b")));
     assert_eq!(world.state.hand_over(&theirs, None).await.unwrap(), Held::Lost, "it has ended for good");
 }
@@ -395,7 +427,7 @@ async fn a_write_whose_reply_was_lost_is_done_when_it_is_repeated() {
             continue;
         }
         world.twice("UpdateItem", Held::Done, || world.state.end(&theirs, &[])).await;
-        let children = ["c".into(), "d".into()];
+        let children = [child("c"), child("d")];
         world.twice("Transact", Held::Done, || world.state.end(&theirs, &children)).await;
         let rows = world.state.shards(STREAM).await.unwrap();
         assert_eq!(rows.iter().map(|row| row.epoch).collect::<Vec<_>>(), [1, 1, 3]);
@@ -562,6 +594,11 @@ fn shard(name: &str) -> ShardRow {
         trouble: None,
         written_at: START,
     }
+}
+
+/// A child that begins with its first record.
+fn child(shard: &str) -> Child {
+    Child { shard: shard.into(), begins: Checkpoint::From("7".to_owned()) }
 }
 
 fn gap(shard: &str) -> GapRow {

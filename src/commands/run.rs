@@ -175,19 +175,15 @@ async fn stuck(poller: &Poller) -> String {
     loop {
         tokio::time::sleep(TRIED).await;
         let mut now = HashSet::new();
-        for source in &poller.sources {
-            // The poller itself tells of a state table that cannot be read.
-            for row in poller.state.shards(&source.stream).await.unwrap_or_default() {
-                let Some(trouble) = row.trouble.filter(|_| row.owner.as_ref() == Some(&poller.session))
-                else {
-                    continue;
-                };
-                if before.contains(&row.shard) {
-                    let (name, shard) = (&source.source, &row.shard);
-                    return format!("shard {shard} of source {name} cannot be drained: {trouble}");
-                }
-                now.insert(row.shard);
+        // The poller itself tells of a state table that cannot be read.
+        for (name, row) in poller.shards().await.unwrap_or_default() {
+            let Some(trouble) = row.trouble.filter(|_| row.owner.as_ref() == Some(&poller.session)) else {
+                continue;
+            };
+            if before.contains(&row.shard) {
+                return format!("shard {} of source {name} cannot be drained: {trouble}", row.shard);
             }
+            now.insert(row.shard);
         }
         before = now;
     }
@@ -195,17 +191,15 @@ async fn stuck(poller: &Poller) -> String {
 
 /// A shard that stands still is not drained, whatever else is.
 async fn is_whole(poller: &Poller) -> Result<(), Failure> {
-    for source in &poller.sources {
-        let shards = poller.state.shards(&source.stream).await.map_err(failed)?;
-        if let Some(halted) = shards.iter().find(|shard| shard.state == ShardState::Gap) {
-            let (name, shard) = (&source.source, &halted.shard);
-            return Err(Failure::Failed(format!(
-                "shard {shard} of source {name} stands still: the stream forgot records before they were read; \
-                 see `millstream status`"
-            )));
-        }
+    let shards = poller.shards().await.map_err(failed)?;
+    match shards.iter().find(|(_, shard)| shard.state == ShardState::Gap) {
+        None => Ok(()),
+        Some((name, halted)) => Err(Failure::Failed(format!(
+            "shard {} of source {name} stands still: the stream forgot records before they were read; see `millstream \
+             status`. `--on-gap continue` goes on with what is left",
+            halted.shard
+        ))),
     }
-    Ok(())
 }
 
 /// Says which sources wait for another host. Without a table there is nothing to do at all.

@@ -103,7 +103,13 @@ impl Observer {
         let aws = Aws::connect(args.endpoint.as_deref()).await;
         Self {
             consumer: args.consumer.clone(),
-            state: wiring::state(config, &aws, args.consumer.clone(), Arc::new(SystemClock)),
+            state: wiring::state(
+                config,
+                &aws,
+                args.consumer.clone(),
+                wiring::ATTEMPT_TIMEOUT,
+                Arc::new(SystemClock),
+            ),
             // What the tables have now: a source whose table cannot be asked is told of, and hides no other.
             streams: poll::streams(config, &aws, PATIENCE).await,
             beats: Beats::default(),

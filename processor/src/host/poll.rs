@@ -36,7 +36,7 @@ pub struct TableStream {
 /// One worker of a consumer, as the config describes it. Nothing is read yet, but everything that it needs was looked for.
 pub async fn poller(config: &Config, aws: &Aws, settings: Settings) -> Result<Poller, Fault> {
     let clock = Arc::new(SystemClock);
-    let state = wiring::state(config, aws, settings.consumer.clone(), clock.clone());
+    let state = wiring::state(config, aws, settings.consumer.clone(), settings.patience(), clock.clone());
     let retry = retry(config, config.pipeline.retry_elapsed);
     let looked = retry.run(Deadline::NONE, "look at the other workers", || state.workers()).await;
     looked.map_err(explained)?;
@@ -50,7 +50,7 @@ pub async fn poller(config: &Config, aws: &Aws, settings: Settings) -> Result<Po
         Ok(StreamSource { source: found.source, stream: found.stream?, start })
     });
     let (host, process) = (host_name(), std::process::id());
-    Ok(Poller {
+    let poller = Poller {
         pipeline: wiring::pipeline(config, aws, clock),
         client: aws.streams(),
         state,
@@ -59,7 +59,9 @@ pub async fn poller(config: &Config, aws: &Aws, settings: Settings) -> Result<Po
         session: Session(format!("{host}-{process}-{:016x}", rand::random::<u64>()).into()),
         host: format!("{host}/{process}"),
         health: watch::Sender::new(Health::default()),
-    })
+    };
+    poller.check().await?;
+    Ok(poller)
 }
 
 /// The sources that are tables, in the order of the config, each with its stream. What may pass is tried for as long as

@@ -1,26 +1,27 @@
 //! One worker among others: takes shards, hands them over, starts and ends the work on them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::lineage::{self, is_readable};
+use self::sharing::{DISCOVER_AGAIN, DISCOVER_CHILDREN, DISCOVER_EVERY};
+use super::children::Children;
 use super::members::Members;
 use super::shard::{Ended, Lag, Order, Shared, Work};
 use super::shares;
-use super::state::{Claim, Held, Session, ShardRow, ShardState, WorkerRow};
-use super::{Poller, StreamSource, listing, streams};
+use super::state::{Claim, Held, Session, ShardRow};
+use super::{Poller, StreamSource, streams};
 use crate::outcome::Fault;
 
-/// How often all shards of a stream are listed anew, by one of the workers, and each looks up the streams of its tables.
-const DISCOVER_EVERY: Duration = Duration::from_secs(600);
-/// What stands for the listing of a stream when it is shared out like a shard.
-const DISCOVERY: &str = "discovery";
+mod sharing;
+
+/// How many batches of one worker run at once, whatever number of shards they are from.
+const BATCHES: usize = 64;
 
 /// A shard that this worker reads.
 struct Job {
@@ -29,6 +30,15 @@ struct Job {
     lag: watch::Receiver<Lag>,
     /// Whom it goes to when its work has stopped.
     to: Option<Session>,
+}
+
+/// What is read of one source.
+#[derive(Clone)]
+struct Source {
+    /// In the order in which they are read.
+    streams: Vec<StreamSource>,
+    /// Whether there may be others that go before.
+    is_looked_up: bool,
 }
 
 /// A stream, and one of its shards.
@@ -40,8 +50,7 @@ type Finished = Result<(Place, Ended), tokio::task::JoinError>;
 /// What this worker has, and what it knows of the others.
 pub(super) struct Crew<'a> {
     poller: &'a Poller,
-    /// Of each source its streams, in the order in which they are read.
-    sources: Vec<Vec<StreamSource>>,
+    sources: Vec<Source>,
     /// When the streams are to be looked up again.
     look_up_at: Instant,
     shared: HashMap<Arc<str>, Arc<Shared>>,
@@ -50,7 +59,12 @@ pub(super) struct Crew<'a> {
     running: JoinSet<(Place, Ended)>,
     /// When the rows of all shards are to be read again, at the latest.
     refresh_at: Instant,
+    /// When each stream is to be listed again, by whoever lists it.
     discover_at: HashMap<Arc<str>, Instant>,
+    /// Streams of which shards have ended here since they were listed.
+    ended_here: HashSet<Arc<str>>,
+    /// Bounds what all shards do at once.
+    batches: Arc<Semaphore>,
     /// Whether the last look found a shard that somebody should read, and nobody does.
     has_unread: bool,
     is_leaving: bool,
@@ -59,9 +73,10 @@ pub(super) struct Crew<'a> {
 impl<'a> Crew<'a> {
     pub(super) fn new(poller: &'a Poller) -> Self {
         let now = Instant::now();
+        let source = |newest: &StreamSource| Source { streams: vec![newest.clone()], is_looked_up: false };
         Self {
             poller,
-            sources: poller.sources.iter().map(|source| vec![source.clone()]).collect(),
+            sources: poller.sources.iter().map(source).collect(),
             look_up_at: now,
             shared: HashMap::new(),
             members: Members::new(poller.session.clone(), poller.settings.ttl),
@@ -69,6 +84,8 @@ impl<'a> Crew<'a> {
             running: JoinSet::new(),
             refresh_at: now,
             discover_at: HashMap::new(),
+            ended_here: HashSet::new(),
+            batches: Arc::new(Semaphore::new(BATCHES)),
             has_unread: true,
             is_leaving: false,
         }
@@ -95,11 +112,15 @@ impl<'a> Crew<'a> {
         self.refresh_at = Instant::now() + self.poller.settings.ttl;
         self.has_unread = false;
         self.look_up_streams().await;
-        for streams in self.sources.clone() {
-            let newest = streams.len() - 1;
-            for (place, source) in streams.iter().enumerate() {
-                let is_over = self.share_out(source, place < newest).await.unwrap_or_else(|fault| {
-                    tracing::warn!(stream = %source.stream, cause = %fault, "shards cannot be shared out now");
+        for source in self.sources.clone() {
+            if !source.is_looked_up {
+                self.has_unread = true;
+                continue;
+            }
+            let newest = source.streams.len().saturating_sub(1);
+            for (place, stream) in source.streams.iter().enumerate() {
+                let is_over = self.share_out(stream, place < newest).await.unwrap_or_else(|fault| {
+                    tracing::warn!(stream = %stream.stream, cause = %fault, "shards cannot be shared out now");
                     (self.has_unread, self.refresh_at) = (true, Instant::now());
                     false
                 });
@@ -119,112 +140,36 @@ impl<'a> Crew<'a> {
         }
         self.look_up_at = Instant::now() + DISCOVER_EVERY;
         let (client, state) = (&self.poller.client, &*self.poller.state);
-        for known in &mut self.sources {
-            let Some(newest) = known.last().cloned() else { continue };
+        for source in &mut self.sources {
+            let Some(newest) = source.streams.last().cloned() else { continue };
             match streams::of(client, state, &newest).await {
                 Ok(found) => {
-                    for stream in
-                        found.iter().filter(|it| known.iter().all(|known| known.stream != it.stream))
-                    {
+                    let is_new =
+                        |it: &&StreamSource| source.streams.iter().all(|known| known.stream != it.stream);
+                    for stream in found.iter().filter(is_new) {
                         tracing::info!(source = %stream.source, stream = &*stream.stream, "a stream is found");
+                        // Of those before it the last shards may not be known.
+                        self.discover_at.clear();
                     }
-                    *known = found;
+                    *source = Source { streams: found, is_looked_up: true };
                 }
+                // Nothing is read of a source before it is known where it begins.
                 Err(fault) => {
-                    tracing::warn!(source = %newest.source, cause = %fault, "streams cannot be looked up now")
+                    tracing::warn!(source = %newest.source, cause = %fault, "streams cannot be looked up now");
+                    self.look_up_at = Instant::now() + DISCOVER_AGAIN;
+                    self.refresh_at = self.look_up_at.min(self.refresh_at);
                 }
             }
         }
-    }
-
-    /// Takes what is this worker's to read, and hands over what is not. Tells whether the stream is read to its end.
-    async fn share_out(&mut self, source: &StreamSource, is_superseded: bool) -> Result<bool, Fault> {
-        let state = &self.poller.state;
-        let mut rows = state.shards(&source.stream).await?;
-        if self.has_to_discover(source, &rows) {
-            let listed = listing::all(&self.poller.client, &source.stream, &rows).await?;
-            let added =
-                lineage::to_add(&listed, &rows, &source.start, self.poller.pipeline.clock.unix_seconds());
-            state.add(&source.stream, &added).await?;
-            self.discover_at.insert(source.stream.clone(), Instant::now() + DISCOVER_EVERY);
-            rows = state.shards(&source.stream).await?;
-        }
-        let live = self.members.live().to_vec();
-        let mut moves = self.poller.settings.moves;
-        let known: HashMap<&str, &ShardRow> = rows.iter().map(|row| (&*row.shard, row)).collect();
-        let mut free: HashMap<Option<&Session>, Vec<ShardRow>> = HashMap::new();
-        for row in rows.iter().filter(|row| is_readable(row, &known)) {
-            if is_superseded && row.state == ShardState::EndedNoChildren {
-                // What would be its children is in the stream that follows.
-                self.stop(source, &row.shard, None);
-                continue;
-            }
-            let wanted = shares::owner_of(&row.shard, &live);
-            let is_mine = wanted == Some(&self.poller.session);
-            match &row.owner {
-                Some(owner) if *owner == self.poller.session => {
-                    self.start(source, row);
-                    if !is_mine
-                        && moves > 0
-                        && let Some(to) = wanted.cloned()
-                    {
-                        moves -= 1;
-                        self.stop(source, &row.shard, Some(to));
-                    }
-                }
-                Some(owner) if self.members.is_live(owner) => {}
-                owner if is_mine => free.entry(owner.as_ref()).or_default().push(row.clone()),
-                Some(_) | None => self.has_unread = true,
-            }
-        }
-        for (owner, shards) in free {
-            let dead = owner.and_then(|owner| self.members.dead(owner)).cloned();
-            self.claim(source, &shards, dead.as_ref()).await?;
-        }
-        Ok(rows.iter().all(|row| matches!(row.state, ShardState::Ended | ShardState::EndedNoChildren)))
-    }
-
-    fn has_to_discover(&self, source: &StreamSource, rows: &[ShardRow]) -> bool {
-        let live = self.members.live();
-        let name = format!("{DISCOVERY}/{}", source.stream);
-        let is_due = self.discover_at.get(&source.stream).is_none_or(|at| *at <= Instant::now());
-        is_due && (rows.is_empty() || shares::owner_of(&name, live) == Some(&self.poller.session))
-    }
-
-    async fn claim(
-        &mut self,
-        source: &StreamSource,
-        rows: &[ShardRow],
-        dead: Option<&WorkerRow>,
-    ) -> Result<(), Fault> {
-        let session = &self.poller.session;
-        let held = self.poller.state.claim_all(&source.stream, rows, dead, session).await?;
-        for (row, held) in rows.iter().zip(held) {
-            match held {
-                Held::Done => {
-                    let owned =
-                        ShardRow { owner: Some(session.clone()), epoch: row.epoch + 1, ..row.clone() };
-                    self.start(source, &owned);
-                }
-                Held::Lost => (self.has_unread, self.refresh_at) = (true, Instant::now()),
-            }
-        }
-        Ok(())
     }
 
     /// Starts the work on a shard that this worker owns, if it is not at work already.
     fn start(&mut self, source: &StreamSource, row: &ShardRow) {
         let place = (source.stream.clone(), row.shard.clone());
-        if self.jobs.contains_key(&place) || row.state == ShardState::Gap {
+        if self.jobs.contains_key(&place) {
             return;
         }
-        let shared = self.shared(source);
-        let claim = Claim {
-            stream: source.stream.clone(),
-            shard: row.shard.clone(),
-            owner: self.poller.session.clone(),
-            epoch: row.epoch,
-        };
+        let (shared, claim) = (self.shared(source), self.claim_of(&source.stream, row));
         let (orders, ordered) = watch::channel(Order::Work);
         let (lag, lagging) = watch::channel(Lag::default());
         let work = Work::new(shared, claim.clone(), row, lag);
@@ -235,7 +180,7 @@ impl<'a> Crew<'a> {
 
     /// What all shards of a stream share.
     fn shared(&mut self, source: &StreamSource) -> Arc<Shared> {
-        let poller = self.poller;
+        let (poller, batches) = (self.poller, &self.batches);
         let shared = self.shared.entry(source.stream.clone()).or_insert_with(|| {
             Arc::new(Shared {
                 pipeline: poller.pipeline.clone(),
@@ -245,6 +190,8 @@ impl<'a> Crew<'a> {
                 settings: poller.settings.clone(),
                 health: poller.health.subscribe(),
                 bytes: AtomicU64::new(0),
+                children: Children::new(poller.client.clone(), source.stream.clone()),
+                batches: batches.clone(),
             })
         });
         shared.clone()
@@ -298,7 +245,13 @@ impl<'a> Crew<'a> {
         let (job, shard) = (self.jobs.remove(&place)?, &place.1);
         match ended {
             Ended::Stopped => return Some(job),
-            Ended::Shard => tracing::info!(%shard, "shard has ended"),
+            Ended::Shard => {
+                tracing::info!(%shard, "shard has ended");
+                let again = Instant::now() + DISCOVER_CHILDREN;
+                let at = self.discover_at.entry(place.0.clone()).or_insert(again);
+                *at = again.min(*at);
+                self.ended_here.insert(place.0);
+            }
             Ended::Lost => tracing::warn!(%shard, "shard is another worker's"),
             Ended::Gap => tracing::error!(%shard, "shard stands still: data was lost"),
         }
@@ -332,6 +285,7 @@ impl<'a> Crew<'a> {
             job.orders.send_replace(Order::Stop);
         }
         let all = async {
+            self.let_go_unread().await;
             while let Some(ended) = self.running.join_next().await {
                 self.ended(ended).await;
             }

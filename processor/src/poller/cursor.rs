@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aws_sdk_dynamodbstreams::Client;
+use aws_sdk_dynamodbstreams::error::ProvideErrorMetadata;
 use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsError;
 use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorError;
 use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
@@ -20,6 +21,8 @@ pub(super) struct Cursor {
     iterator: Option<String>,
     /// The last record that was read, as the stream writes its number.
     last: Option<String>,
+    /// The first number of the shard, as long as nothing was read; none, if what is lost before the first read is no loss.
+    first: Option<String>,
 }
 
 /// What one request gave.
@@ -43,11 +46,12 @@ pub(super) enum Page {
 impl Cursor {
     /// A cursor that starts after what is done.
     pub(super) fn new(client: Client, stream: Arc<str>, shard: Arc<str>, done: &Checkpoint) -> Self {
-        let last = match done {
-            Checkpoint::After(sequence) => Some(sequence.clone()),
-            Checkpoint::TrimHorizon | Checkpoint::Since(_) => None,
+        let (last, first) = match done {
+            Checkpoint::After(sequence) => (Some(sequence.clone()), None),
+            Checkpoint::From(sequence) => (None, Some(sequence.clone())),
+            Checkpoint::TrimHorizon | Checkpoint::Since(_) => (None, None),
         };
-        Self { client, stream, shard, iterator: None, last }
+        Self { client, stream, shard, iterator: None, last, first }
     }
 
     /// The last record that was read.
@@ -57,7 +61,7 @@ impl Cursor {
 
     /// Starts again at the oldest record that the stream has.
     pub(super) fn rewind(&mut self) {
-        (self.iterator, self.last) = (None, None);
+        (self.iterator, self.last, self.first) = (None, None, None);
     }
 
     /// The next page. After a fault the next call goes on where this one failed.
@@ -75,7 +79,7 @@ impl Cursor {
             Err(error) => match error.as_service_error() {
                 // No data is lost: it is asked for again, after the last record that was read.
                 Some(GetRecordsError::ExpiredIteratorException(_)) => Ok(Page::Again),
-                Some(GetRecordsError::TrimmedDataAccessException(_)) => Ok(Page::Trimmed),
+                Some(GetRecordsError::TrimmedDataAccessException(_)) => Ok(self.trimmed()),
                 Some(GetRecordsError::ResourceNotFoundException(_)) => Ok(Page::Gone),
                 _ => {
                     self.iterator = Some(iterator);
@@ -85,13 +89,23 @@ impl Cursor {
         }
     }
 
+    /// The oldest record can go between the request for an iterator and the one for its records; whoever asked for the oldest
+    /// that there is has lost nothing.
+    fn trimmed(&self) -> Page {
+        match self.last.is_some() || self.first.is_some() {
+            true => Page::Trimmed,
+            false => Page::Again,
+        }
+    }
+
     async fn ask(&mut self) -> Result<Page, Fault> {
-        let from = match self.last {
-            Some(_) => ShardIteratorType::AfterSequenceNumber,
-            None => ShardIteratorType::TrimHorizon,
+        let (from, number) = match (&self.last, &self.first) {
+            (Some(last), _) => (ShardIteratorType::AfterSequenceNumber, Some(last.clone())),
+            (None, Some(first)) => (ShardIteratorType::AtSequenceNumber, Some(first.clone())),
+            (None, None) => (ShardIteratorType::TrimHorizon, None),
         };
         let request = self.client.get_shard_iterator().stream_arn(&*self.stream).shard_id(&*self.shard);
-        let sent = request.shard_iterator_type(from).set_sequence_number(self.last.clone()).send().await;
+        let sent = request.shard_iterator_type(from).set_sequence_number(number).send().await;
         match sent {
             Ok(answer) => {
                 self.iterator = answer.shard_iterator;
@@ -101,8 +115,14 @@ impl Cursor {
                 }
             }
             Err(error) => match error.as_service_error() {
-                Some(GetShardIteratorError::TrimmedDataAccessException(_)) => Ok(Page::Trimmed),
+                Some(GetShardIteratorError::TrimmedDataAccessException(_)) => Ok(self.trimmed()),
                 Some(GetShardIteratorError::ResourceNotFoundException(_)) => Ok(Page::Gone),
+                // A first number that the stream does not take says nothing about what there is.
+                Some(other) if self.first.is_some() && other.code() == Some("ValidationException") => {
+                    tracing::warn!(shard = %self.shard, first = ?self.first, "shard is read from its oldest record");
+                    self.first = None;
+                    Ok(Page::Again)
+                }
                 _ => Err(fault(format!("GetShardIterator of shard {}", self.shard), &error)),
             },
         }

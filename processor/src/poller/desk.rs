@@ -75,14 +75,14 @@ impl Desk {
     }
 
     /// Takes a record that was read; one that is done already is only counted.
-    pub(super) fn put(&mut self, delivery: Delivery, bytes: u64, skip: bool) {
+    pub(super) fn put(&mut self, delivery: Delivery, bytes: u64) {
         let Some(sequence) = sequence(&delivery) else {
             // AWS sends no such record, and no checkpoint can rest on it.
             tracing::error!("a record without a usable sequence number was left out");
             return;
         };
         self.watermark.read(sequence.clone());
-        if skip || self.before.covers(&sequence) {
+        if self.before.covers(&sequence) {
             self.watermark.done(&sequence);
         } else {
             self.bytes += bytes;
@@ -121,28 +121,37 @@ impl Desk {
 
     /// What became of records that were taken. Those that are not done wait, and come again.
     pub(super) fn give_back(&mut self, taken: Taken, unfinished: &[Option<Fault>], now: Instant) {
+        // A key waits once for a batch, however many of its changes were in it; whether they only lacked time.
+        let mut failed: HashMap<Place, bool> = HashMap::new();
+        let mut done = Vec::new();
         for ((delivery, (sequence, place, bytes)), fault) in
             taken.deliveries.into_iter().zip(taken.places).zip(unfinished)
         {
             self.busy.remove(&place);
             match fault {
                 None => {
-                    self.late.remove(&place);
                     self.bytes -= bytes;
                     self.watermark.done(&sequence);
+                    done.push(place);
                 }
                 Some(fault) => {
-                    let last = self.late.get(&place).map(|(_, wait)| *wait);
-                    // What only lacked time goes on at once.
-                    let wait = match (fault.kind, last) {
-                        (FaultKind::OutOfTime, None) => Duration::ZERO,
-                        (_, None) => WAIT[0],
-                        (_, Some(last)) => (last * 2).clamp(WAIT[0], WAIT[1]),
-                    };
-                    self.late.insert(place.clone(), (now + wait, wait));
+                    *failed.entry(place.clone()).or_insert(true) &= fault.kind == FaultKind::OutOfTime;
                     self.waiting.insert(sequence, Waiting { place, bytes, delivery });
                 }
             }
+        }
+        for place in done.iter().filter(|place| !failed.contains_key(place)) {
+            self.late.remove(place);
+        }
+        for (place, lacked_time_only) in failed {
+            let last = self.late.get(&place).map(|(_, wait)| *wait);
+            let wait = match last {
+                // What only lacked time goes on at once.
+                None if lacked_time_only => Duration::ZERO,
+                None => WAIT[0],
+                Some(last) => (last * 2).clamp(WAIT[0], WAIT[1]),
+            };
+            self.late.insert(place, (now + wait, wait));
         }
     }
 

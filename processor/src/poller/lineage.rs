@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::acks::Acks;
+use super::settings::OnGap;
 use super::state::{Checkpoint, ShardRow, ShardState};
 
 /// A shard as a stream lists it.
@@ -16,6 +17,8 @@ pub struct Listed {
     pub shard: Arc<str>,
     /// The shard that it follows, which need not be listed.
     pub parent: Option<Arc<str>>,
+    /// The first sequence number that it can have.
+    pub first: Option<String>,
     /// Whether it takes no more records. Nothing rests on it: a closed shard is read to its end like any other.
     pub closed: bool,
 }
@@ -40,20 +43,19 @@ pub fn to_add(listed: &[Listed], known: &[ShardRow], start: &Checkpoint, now: u6
         parents_first(&new, |listed| (&listed.shard, listed.parent.as_deref())).into_iter().flatten()
     {
         let parent = listed.parent.as_deref();
-        let begins =
-            match parent.and_then(|parent| chosen.get(parent).or_else(|| starts.get(parent).copied())) {
-                Some(Checkpoint::After(_)) => Checkpoint::TrimHorizon,
-                Some(unread) => unread.clone(),
-                None => beside.clone(),
-            };
-        chosen.insert(&listed.shard, begins.clone());
+        let start = match parent.and_then(|parent| chosen.get(parent).or_else(|| starts.get(parent).copied()))
+        {
+            Some(parent) => begins(parent, listed),
+            None => beside.clone(),
+        };
+        chosen.insert(&listed.shard, start.clone());
         rows.push(ShardRow {
             shard: listed.shard.clone(),
             parent: listed.parent.clone(),
             state: ShardState::Open,
             owner: None,
             epoch: 0,
-            checkpoint: begins,
+            checkpoint: start,
             acks: Acks::default(),
             trouble: None,
             written_at: now,
@@ -62,28 +64,57 @@ pub fn to_add(listed: &[Listed], known: &[ShardRow], start: &Checkpoint, now: u6
     rows
 }
 
+/// Where a shard begins that follows one that is, or was, as far as this: with its first record, if something of the parent
+/// is done; else as the parent did.
+pub(super) fn begins(parent: &Checkpoint, child: &Listed) -> Checkpoint {
+    match parent {
+        Checkpoint::After(_) | Checkpoint::From(_) => {
+            child.first.clone().map_or(Checkpoint::TrimHorizon, Checkpoint::From)
+        }
+        Checkpoint::TrimHorizon | Checkpoint::Since(_) => parent.clone(),
+    }
+}
+
 /// The earliest time that a shard still waits for, of which nothing is done yet: the stream was first seen with it.
 fn earliest_start(known: &[ShardRow]) -> Checkpoint {
     let since = known.iter().filter_map(|row| match row.checkpoint {
         Checkpoint::Since(seconds) => Some(seconds),
-        Checkpoint::TrimHorizon | Checkpoint::After(_) => None,
+        Checkpoint::TrimHorizon | Checkpoint::From(_) | Checkpoint::After(_) => None,
     });
     since.min().map_or(Checkpoint::TrimHorizon, Checkpoint::Since)
 }
 
 /// Whether there is something to do about a shard now: it is not done, and the one that it follows is, or is not known.
 ///
-/// `rows` are all rows of the stream by their shards.
-pub fn is_readable(row: &ShardRow, rows: &HashMap<&str, &ShardRow>) -> bool {
+/// `rows` are all rows of the stream by their shards. Where something was lost a shard stands still, unless `on_gap` says
+/// otherwise, and so does what follows it.
+pub fn is_readable(row: &ShardRow, rows: &HashMap<&str, &ShardRow>, on_gap: OnGap) -> bool {
     match row.state {
         ShardState::Open => {}
+        ShardState::Gap if on_gap == OnGap::Continue => {}
         // Its children have to be asked for again.
         ShardState::EndedNoChildren => return true,
         ShardState::Ended | ShardState::Gap => return false,
     }
     let parent = row.parent.as_deref().and_then(|parent| rows.get(parent));
-    // What a gap holds up, holds up what follows: an operator decides about both.
     parent.is_none_or(|parent| matches!(parent.state, ShardState::Ended | ShardState::EndedNoChildren))
+}
+
+/// Whether a shard cannot be read now, and will be without anybody's help: one that it follows is read first.
+pub fn waits_its_turn(row: &ShardRow, rows: &HashMap<&str, &ShardRow>, on_gap: OnGap) -> bool {
+    if row.state != ShardState::Open || is_readable(row, rows, on_gap) {
+        return false;
+    }
+    let mut before = row.parent.as_deref().and_then(|parent| rows.get(parent));
+    // As many steps as there are rows: a circle must not be an endless loop.
+    for _ in 0..rows.len() {
+        match before {
+            Some(gap) if gap.state == ShardState::Gap => return on_gap == OnGap::Continue,
+            Some(open) => before = open.parent.as_deref().and_then(|parent| rows.get(parent)),
+            None => break,
+        }
+    }
+    true
 }
 
 /// In groups, so that a parent is in a group before that of its children; each group in the order given.
@@ -126,7 +157,7 @@ mod tests {
         let one = |text: &str| {
             let (shard, parent) =
                 text.split_once('<').map_or((text, None), |(shard, parent)| (shard, Some(parent)));
-            Listed { shard: shard.into(), parent: parent.map(Into::into), closed: false }
+            Listed { shard: shard.into(), parent: parent.map(Into::into), first: None, closed: false }
         };
         text.split_whitespace().map(one).collect()
     }
@@ -145,7 +176,7 @@ mod tests {
             let start = match &row.checkpoint {
                 Checkpoint::TrimHorizon => "oldest".to_owned(),
                 Checkpoint::Since(at) => format!("{}", i128::from(*at) - i128::from(NOW)),
-                Checkpoint::After(_) => "wrong".to_owned(),
+                Checkpoint::From(_) | Checkpoint::After(_) => "wrong".to_owned(),
             };
             assert_eq!((row.state, &row.owner, row.epoch, row.written_at), (ShardState::Open, &None, 0, NOW));
             format!("{}:{start}", row.shard)
@@ -174,6 +205,46 @@ mod tests {
         }
         let read = ShardRow { checkpoint: after("7"), ..known("a", ShardState::Open, &SINCE).remove(0) };
         check("a b<a c<b", &[read], "b:oldest c:oldest");
+    }
+
+    #[test]
+    fn what_follows_a_shard_that_was_read_begins_with_its_first_record() {
+        let child = Listed { first: Some("8".to_owned()), ..listed("b<a").remove(0) };
+        for (parent, expected) in [
+            (after("7"), Checkpoint::From("8".to_owned())),
+            (Checkpoint::From("7".to_owned()), Checkpoint::From("8".to_owned())),
+            (Checkpoint::TrimHorizon, Checkpoint::TrimHorizon),
+            (SINCE, SINCE),
+        ] {
+            assert_eq!(begins(&parent, &child), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_gap_holds_up_does_not_wait_its_turn() {
+        let rows = known("a b<a c<b", ShardState::Open, &SINCE);
+        let with = |state| {
+            let mut rows = rows.clone();
+            rows[0].state = state;
+            rows
+        };
+        for (state, on_gap, expected) in [
+            (ShardState::Open, OnGap::Halt, [false, true, true]),
+            (ShardState::Ended, OnGap::Halt, [false, false, true]),
+            (ShardState::Gap, OnGap::Halt, [false, false, false]),
+            (ShardState::Gap, OnGap::Continue, [false, true, true]),
+        ] {
+            let rows = with(state);
+            let all = rows.iter().map(|row| (&*row.shard, row)).collect();
+            assert_eq!(
+                rows.iter().map(|row| waits_its_turn(row, &all, on_gap)).collect::<Vec<_>>(),
+                expected
+            );
+            assert_eq!(
+                is_readable(&rows[0], &all, on_gap),
+                state == ShardState::Open || on_gap == OnGap::Continue
+            );
+        }
     }
 
     #[test]
@@ -227,7 +298,8 @@ mod tests {
         };
         let rows: Vec<ShardRow> = rows.split_whitespace().map(row).collect();
         let all = rows.iter().map(|row| (&*row.shard, row)).collect();
-        let found = rows.iter().filter(|row| is_readable(row, &all)).map(|row| row.shard.to_string());
+        let found =
+            rows.iter().filter(|row| is_readable(row, &all, OnGap::Halt)).map(|row| row.shard.to_string());
         assert_eq!(found.collect::<Vec<_>>().join(" "), expected, "of {rows:?}");
     }
 
@@ -254,7 +326,7 @@ mod tests {
         ) {
             let name = |n: usize| -> Arc<str> { format!("s{n}").into() };
             let forest: Vec<Listed> = parents.iter().enumerate().map(|(n, parent)| {
-                Listed { shard: name(n), parent: parent.filter(|parent| *parent < n).map(name), closed: n % 2 == 0 }
+                Listed { shard: name(n), parent: parent.filter(|parent| *parent < n).map(name), first: None, closed: n % 2 == 0 }
             }).collect();
             let picked: Vec<Listed> = lists.iter().map(|index| index.get(&forest).clone()).collect();
             let (first, second) = picked.split_at(cut.index(picked.len() + 1));
@@ -272,7 +344,7 @@ mod tests {
             let mut read = 0;
             while rows.iter().any(|row| row.state == ShardState::Open) {
                 let all: HashMap<&str, &ShardRow> = rows.iter().map(|row| (&*row.shard, row)).collect();
-                let now: Vec<bool> = rows.iter().map(|row| is_readable(row, &all)).collect();
+                let now: Vec<bool> = rows.iter().map(|row| is_readable(row, &all, OnGap::Halt)).collect();
                 prop_assert!(now.contains(&true), "something is left and nothing is readable");
                 for (row, _) in rows.iter_mut().zip(now).filter(|(_, now)| *now) {
                     row.state = ShardState::Ended;

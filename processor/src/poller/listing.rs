@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_dynamodbstreams::Client;
 use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorError;
@@ -10,11 +11,17 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::lineage::Listed;
 use super::state::ShardRow;
+use crate::clock::Deadline;
 use crate::outcome::{Fault, FaultKind};
+use crate::retry::RetryPolicy;
 use crate::sink::fault::fault;
 
 /// How many parents are asked for at once.
 const AT_ONCE: usize = 16;
+/// How long a page that is throttled is waited for: at first, at most, and in all.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LAST_WAIT: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All shards of a stream, as far as the listing shows them now: it can be inconsistent for a while.
 ///
@@ -31,7 +38,7 @@ pub(super) async fn all(client: &Client, stream: &str, known: &[ShardRow]) -> Re
         Ok::<_, Fault>(is_there(client, stream, &parent).await?.then_some(parent))
     });
     let there: Vec<Option<Arc<str>>> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
-    let unlisted = |shard| Listed { shard, parent: None, closed: true };
+    let unlisted = |shard| Listed { shard, parent: None, first: None, closed: true };
     shards.extend(there.into_iter().flatten().map(unlisted));
     Ok(shards)
 }
@@ -51,30 +58,56 @@ async fn is_there(client: &Client, stream: &str, shard: &str) -> Result<bool, Fa
     }
 }
 
-/// The children of one shard, if they are listed already.
-pub(super) async fn children(client: &Client, stream: &str, parent: &str) -> Result<Vec<Listed>, Fault> {
+/// The children of one shard, if they are listed already; none if the stream has forgotten the shard, and so cannot tell.
+pub(super) async fn children(
+    client: &Client,
+    stream: &str,
+    parent: &str,
+) -> Result<Option<Vec<Listed>>, Fault> {
     let filter = ShardFilter::builder().r#type(ShardFilterType::ChildShards).shard_id(parent).build();
-    let mut children = list(client, stream, Some(filter)).await?;
-    children.retain(|listed| listed.parent.as_deref() == Some(parent));
-    Ok(children)
+    match list(client, stream, Some(filter)).await {
+        Ok(children) => Ok(Some(of(&children, parent))),
+        Err(fault) if fault.causes.iter().any(|cause| cause.starts_with("ResourceNotFoundException")) => {
+            Ok(None)
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
-async fn list(client: &Client, stream: &str, filter: Option<ShardFilter>) -> Result<Vec<Listed>, Fault> {
+/// Those of some shards that follow one.
+pub(super) fn of(listed: &[Listed], parent: &str) -> Vec<Listed> {
+    listed.iter().filter(|listed| listed.parent.as_deref() == Some(parent)).cloned().collect()
+}
+
+/// All pages of a listing. One that is throttled is asked for again: a large stream has more pages than may be asked for in
+/// a second.
+pub(super) async fn list(
+    client: &Client,
+    stream: &str,
+    filter: Option<ShardFilter>,
+) -> Result<Vec<Listed>, Fault> {
     let doing = || format!("DescribeStream {stream}");
-    let (mut shards, mut from) = (Vec::new(), None);
+    let patience = RetryPolicy::new(FIRST_WAIT, LAST_WAIT, PATIENCE);
+    let (mut shards, mut from) = (Vec::new(), None::<String>);
     loop {
-        let request = client.describe_stream().stream_arn(stream).set_shard_filter(filter.clone());
-        let page = request.set_exclusive_start_shard_id(from).send().await;
-        let page = page.map_err(|error| fault(doing(), &error))?;
+        let ask = || async {
+            let request = client.describe_stream().stream_arn(stream).set_shard_filter(filter.clone());
+            let page = request.set_exclusive_start_shard_id(from.clone()).send().await;
+            page.map_err(|error| fault(doing(), &error))
+        };
+        let page = patience.run(Deadline::NONE, "list shards", ask).await?;
         let Some(description) = page.stream_description else {
             return Err(Fault::new(FaultKind::Unavailable, format!("{} describes no stream", doing())));
         };
         shards.extend(description.shards.into_iter().flatten().filter_map(|shard| {
+            let first = shard.sequence_number_range().and_then(|it| it.starting_sequence_number());
+            let first = first.map(str::to_owned);
             let closed =
                 shard.sequence_number_range().is_some_and(|it| it.ending_sequence_number().is_some());
             Some(Listed {
                 shard: shard.shard_id?.into(),
                 parent: shard.parent_shard_id.map(Into::into),
+                first,
                 closed,
             })
         }));

@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 use super::state::{Session, WorkerRow};
 
+/// Of the time between two looks this part of the time to live counts at most.
+const UNSEEN: u32 = 4;
+
 /// What one worker knows of all workers.
 #[derive(Debug)]
 pub struct Members {
@@ -16,6 +19,7 @@ pub struct Members {
     live: Vec<Session>,
     /// The own row's `mail` when it was last looked at.
     mail: u64,
+    looked: Option<Instant>,
 }
 
 /// A worker's row, and since when its heartbeat is what it is.
@@ -23,28 +27,35 @@ pub struct Members {
 struct Seen {
     row: WorkerRow,
     moved: Instant,
+    /// Whether this observer ever saw it move.
+    has_moved: bool,
     is_dead: bool,
 }
 
 impl Members {
     /// Knows nobody yet. A worker is dead whose heartbeat was seen to stand still for `ttl`.
     pub fn new(me: Session, ttl: Duration) -> Self {
-        Self { me, ttl, seen: BTreeMap::new(), live: Vec::new(), mail: 0 }
+        Self { me, ttl, seen: BTreeMap::new(), live: Vec::new(), mail: 0, looked: None }
     }
 
     /// Takes the rows of all workers as they were read, and the time when they had come.
     ///
     /// Tells whether shards may have to move: somebody came, went, died, came back or is about to stop, or a shard was
-    /// handed to this worker. A row that is seen for the first time counts as alive from then on. Between two looks nobody
-    /// dies: an observer that was away itself has seen nothing stand still.
+    /// handed to this worker. A row that is seen for the first time counts as alive from then on. What an observer did not see
+    /// does not count: if it was away for longer than a few looks, so may have been what all workers need to be alive.
     pub fn observe(&mut self, rows: Vec<WorkerRow>, now: Instant) -> bool {
         let before = self.standing();
         let mut known = std::mem::take(&mut self.seen);
+        let away = self.looked.replace(now).map_or(Duration::ZERO, |looked| now.duration_since(looked));
+        let unseen = away.saturating_sub(self.ttl / UNSEEN);
         for row in rows {
-            let since = known.remove(&row.session).filter(|seen| seen.row.heartbeat == row.heartbeat);
-            let moved = since.map_or(now, |seen| seen.moved);
+            let before = known.remove(&row.session);
+            let has_moved =
+                before.as_ref().is_some_and(|seen| seen.has_moved || seen.row.heartbeat != row.heartbeat);
+            let since = before.filter(|seen| seen.row.heartbeat == row.heartbeat);
+            let moved = since.map_or(now, |seen| seen.moved + unseen);
             let is_dead = now.duration_since(moved) >= self.ttl;
-            self.seen.insert(row.session.clone(), Seen { row, moved, is_dead });
+            self.seen.insert(row.session.clone(), Seen { row, moved, has_moved, is_dead });
         }
         let takes = |seen: &&Seen| !seen.is_dead && !seen.row.draining;
         self.live = self.seen.values().filter(takes).map(|seen| seen.row.session.clone()).collect();
@@ -61,6 +72,11 @@ impl Members {
     /// Whether a worker is alive, even if it is about to stop: what it reads is its own.
     pub fn is_live(&self, session: &Session) -> bool {
         self.seen.get(session).is_some_and(|seen| !seen.is_dead)
+    }
+
+    /// Whether this observer has seen a worker do anything: what it never saw move may be long dead.
+    pub fn has_moved(&self, session: &Session) -> bool {
+        self.seen.get(session).is_some_and(|seen| seen.has_moved)
     }
 
     /// The row of a dead worker, as it stood still; none if it is alive, or has no row any more.
@@ -104,13 +120,20 @@ mod tests {
     /// When, the rows that were read, what is known then, and whether it matters.
     type Look<'a> = (u64, &'a [(&'a str, u64)], &'a str, bool);
 
-    /// Looks at rows at seconds after the start; after each, who is live (`!` for who is dead), and whether it matters.
+    /// Looks each second, and after the seconds that are told sees other rows; after each of these, who is live (`!` for who is
+    /// dead), and whether anything that matters happened since the one before.
     #[track_caller]
     fn check(looks: &[Look<'_>]) {
         let (start, mut members) = (Instant::now(), Members::new(session("me"), TTL));
+        let mut before: (u64, Vec<WorkerRow>) = (u64::MAX, Vec::new());
         for (at, rows, expected, changed) in looks {
-            let rows = rows.iter().map(|(name, heartbeat)| row(name, *heartbeat)).collect();
-            let moved = members.observe(rows, start + Duration::from_secs(*at));
+            let rows: Vec<WorkerRow> = rows.iter().map(|(name, heartbeat)| row(name, *heartbeat)).collect();
+            let mut moved = false;
+            for between in before.0.saturating_add(1)..*at {
+                moved |= members.observe(before.1.clone(), start + Duration::from_secs(between));
+            }
+            moved |= members.observe(rows.clone(), start + Duration::from_secs(*at));
+            before = (*at, rows);
             let live = members.live().iter().map(ToString::to_string);
             let dead = members.all_dead().map(|row| format!("!{}@{}", row.session, row.heartbeat));
             assert_eq!(
@@ -155,7 +178,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_observer_that_was_away_sees_movement_and_kills_nobody() {
-        check(&[(0, &[("a", 1), ("b", 1)], "a b", true), (60, &[("a", 9), ("b", 1)], "a !b@1", true)]);
+        let (start, mut members) = (Instant::now(), Members::new(session("me"), TTL));
+        let mut look = |at, rows: &[(&str, u64)]| {
+            let rows = rows.iter().map(|(name, heartbeat)| row(name, *heartbeat)).collect();
+            members.observe(rows, start + Duration::from_secs(at));
+            let live = members.live().iter().map(ToString::to_string);
+            live.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(look(0, &[("a", 1), ("b", 1)]), "a b");
+        // The table could not be asked: nobody could beat either.
+        assert_eq!(look(60, &[("a", 1), ("b", 1)]), "a b");
+        assert_eq!(look(61, &[("a", 2), ("b", 1)]), "a b");
+        let last = (62..=70).map(|at| look(at, &[("a", at), ("b", 1)])).last();
+        assert_eq!(last.as_deref(), Some("a"), "b had time to come back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_never_seen_to_move_may_be_long_dead() {
+        let mut members = Members::new(session("me"), TTL);
+        members.observe(vec![row("a", 1), row("b", 1)], Instant::now());
+        members.observe(vec![row("a", 2), row("b", 1)], Instant::now());
+        assert!(members.has_moved(&session("a")) && !members.has_moved(&session("b")));
+        assert!(members.is_live(&session("b")));
     }
 
     #[tokio::test(start_paused = true)]
@@ -182,8 +226,11 @@ mod tests {
         assert_eq!(members.live(), [session("me")]);
         assert!(members.is_live(&session("a")));
         assert_eq!(members.dead(&session("a")), None);
-        tokio::time::advance(TTL).await;
-        members.observe(vec![WorkerRow { draining: true, ..row("a", 2) }, row("me", 3)], Instant::now());
+        for heartbeat in 3..=12 {
+            tokio::time::advance(TTL / 10).await;
+            let stops = WorkerRow { draining: true, ..row("a", 2) };
+            members.observe(vec![stops, row("me", heartbeat)], Instant::now());
+        }
         assert_eq!(members.dead(&session("a")).map(|row| row.heartbeat), Some(2));
     }
 

@@ -6,6 +6,8 @@
 
 /// How far a shard is done.
 pub mod acks;
+/// Finds the shards that follow those that have ended.
+mod children;
 /// One worker among others: takes shards, hands them over, starts and ends the work on them.
 mod crew;
 /// Reads one shard, page by page.
@@ -38,12 +40,18 @@ use tokio::time::Instant;
 
 use self::crew::Crew;
 use self::settings::Settings;
-use self::state::{Checkpoint, Session, StateStore, WorkerRow};
+use self::state::{Checkpoint, Session, ShardRow, StateStore, WorkerRow};
+use crate::clock::Deadline;
 use crate::outcome::Fault;
 use crate::pipeline::Pipeline;
+use crate::retry::RetryPolicy;
 
 /// How often a worker looks at the others, within the time to live.
 const LOOKS: u32 = 10;
+/// How often it looks at least: what is handed to it waits until then.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the row of a worker that stops is tried to be removed.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a worker that stops waits for what it started.
 const PATIENCE: Duration = Duration::from_secs(9);
 
@@ -108,40 +116,78 @@ impl Poller {
         self.pipeline
             .limits
             .retry
-            .run(crate::clock::Deadline::NONE, "join the other workers", || self.state.beat(&row))
+            .run(Deadline::NONE, "join the other workers", || self.state.beat(&row))
             .await?;
         self.health.send_modify(|health| health.beaten = Some(joined));
         {
-            // A look at many shards can take long: the heart beats beside it.
-            let mut beats = std::pin::pin!(self.beat(&mut row));
+            // A look at many shards can take long: the heart beats beside it, and a beat that is under way is not cut off: it
+            // would come after the ones that follow.
+            let (quit, quits) = watch::channel(());
+            let mut beats = std::pin::pin!(self.beat(&mut row, quits));
             let mut work = std::pin::pin!(self.work(&mut crew, until, stop));
             tokio::select! {
                 () = &mut beats => {}
-                () = &mut work => {}
+                () = &mut work => {
+                    drop(quit);
+                    beats.await;
+                }
             }
         }
+        row.heartbeat += 1;
         row.draining = true;
         self.health.send_modify(|health| health.is_leaving = true);
         if let Err(fault) = self.state.beat(&row).await {
             tracing::warn!(cause = %fault, "others are not told now that this worker stops");
         }
         crew.leave(PATIENCE).await;
-        self.state.leave(&self.session).await
+        let farewell = RetryPolicy::new(FAREWELL / 10, FAREWELL / 4, FAREWELL);
+        let leave = || self.state.leave(&self.session);
+        farewell.run(Deadline::NONE, "leave the other workers", leave).await
     }
 
-    /// Beats for ever.
-    async fn beat(&self, row: &mut WorkerRow) {
-        let mut beats = tokio::time::interval(self.settings.beat_every());
-        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// Beats until it is told to quit. A beat that failed comes again soon: without it the shards pause.
+    async fn beat(&self, row: &mut WorkerRow, mut quits: watch::Receiver<()>) {
+        let mut wait = Duration::ZERO;
         loop {
-            beats.tick().await;
+            tokio::select! {
+                _ = quits.changed() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
             row.heartbeat += 1;
             let started = Instant::now();
-            match self.state.beat(row).await {
-                Ok(()) => drop(self.health.send_replace(Health { beaten: Some(started), is_leaving: false })),
-                Err(fault) => tracing::warn!(cause = %fault, "heartbeat is not written now"),
+            wait = match self.state.beat(row).await {
+                Ok(()) => {
+                    self.health.send_replace(Health { beaten: Some(started), is_leaving: false });
+                    self.settings.beat_every().saturating_sub(started.elapsed())
+                }
+                Err(fault) => {
+                    tracing::warn!(cause = %fault, "heartbeat is not written now");
+                    self.settings.beat_again()
+                }
+            };
+        }
+    }
+
+    /// Every shard that the consumer knows of its sources, of earlier streams of their tables too.
+    pub async fn shards(&self) -> Result<Vec<(SourceName, ShardRow)>, Fault> {
+        let mut all = Vec::new();
+        for source in &self.sources {
+            for stream in self.state.streams(streams::table(&source.stream)).await? {
+                let rows = self.state.shards(&stream).await?;
+                all.extend(rows.into_iter().map(|row| (source.source.clone(), row)));
             }
         }
+        Ok(all)
+    }
+
+    /// Whether the streams can be looked up: a fault that will not pass says what is missing.
+    pub async fn check(&self) -> Result<(), Fault> {
+        for source in &self.sources {
+            let doing = "look up streams";
+            let look_up = || streams::of(&self.client, &*self.state, source);
+            self.pipeline.limits.retry.run(Deadline::NONE, doing, look_up).await?;
+        }
+        Ok(())
     }
 
     /// Shares the work out with the others until it is time to stop, whatever is under way then: a shard that was just claimed
@@ -155,7 +201,7 @@ impl Poller {
     }
 
     async fn rounds(&self, crew: &mut Crew<'_>, until: Until) {
-        let mut looks = tokio::time::interval(self.settings.ttl / LOOKS);
+        let mut looks = tokio::time::interval((self.settings.ttl / LOOKS).min(LOOK));
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {

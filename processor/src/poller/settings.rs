@@ -48,6 +48,16 @@ impl Settings {
         self.ttl / 3
     }
 
+    /// How soon after a beat that failed the next one comes.
+    pub(super) fn beat_again(&self) -> Duration {
+        self.ttl / 30
+    }
+
+    /// How long one request to the state table may take: another has to fit in before others take this worker for dead.
+    pub fn patience(&self) -> Duration {
+        (self.ttl / 5).clamp(Duration::from_millis(500), Duration::from_secs(2))
+    }
+
     /// How long after its last heartbeat a worker starts nothing new: what it started before ends within the rest.
     pub(super) fn pause_after(&self) -> Duration {
         self.ttl.mul_f64(0.45)

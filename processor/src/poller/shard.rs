@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodbstreams::Client;
-use aws_sdk_dynamodbstreams::types::Record;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use millstream_projections::SourceName;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::Health;
+use super::children::Children;
 use super::cursor::{Cursor, Page};
 use super::desk::{Desk, Taken};
 use super::settings::Settings;
@@ -22,8 +22,10 @@ use crate::clock::Deadline;
 use crate::outcome::{Fault, FaultKind};
 use crate::pipeline::Pipeline;
 use crate::report::Report;
-use crate::source::{Batch, stream_record};
+use crate::source::Batch;
 
+/// What becomes of what the stream answers.
+mod reading;
 /// What the state table is told of a shard.
 mod record;
 
@@ -51,6 +53,10 @@ pub(super) struct Shared {
     pub(super) health: watch::Receiver<Health>,
     /// How large all records of the source are that are read and not done.
     pub(super) bytes: AtomicU64,
+    /// Finds what follows shards that have ended.
+    pub(super) children: Children,
+    /// How many more batches this worker may have under way.
+    pub(super) batches: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -67,6 +73,8 @@ pub(super) enum Order {
     Work,
     /// Bring what was started to its end, store the checkpoint, and stop.
     Stop,
+    /// Stop at once: the shard is another's.
+    Drop,
 }
 
 /// Why the work on a shard ended.
@@ -107,13 +115,24 @@ pub(super) struct Work {
     /// A gap that is recorded, and where it ends is not yet.
     gap: Option<GapRow>,
     is_known_childless: bool,
+    /// Whether a page came that was not the last.
+    was_open: bool,
+    /// Whether the stream said before that it does not have the shard: a new one can be unknown for a moment.
+    was_gone: bool,
+    /// How often in turn a read gave nothing but the means to read.
+    agains: u32,
+    /// How many pages without records came one after another.
+    empty_pages: u32,
+    asked_at: Instant,
     read_at: Instant,
     idle: Duration,
     backoff: Duration,
     /// What of [`Shared::bytes`] is this shard's.
     bytes: u64,
     stored: (Checkpoint, String, Option<String>),
+    /// Why nothing can be written, and why nothing can be read.
     trouble: Option<String>,
+    unreadable: Option<String>,
     lag: watch::Sender<Lag>,
 }
 
@@ -124,7 +143,7 @@ impl Work {
     pub(super) fn new(shared: Arc<Shared>, claim: Claim, row: &ShardRow, lag: watch::Sender<Lag>) -> Self {
         let since = match row.checkpoint {
             Checkpoint::Since(seconds) => Some(seconds),
-            Checkpoint::TrimHorizon | Checkpoint::After(_) => None,
+            Checkpoint::TrimHorizon | Checkpoint::From(_) | Checkpoint::After(_) => None,
         };
         let (client, stream, shard) = (shared.client.clone(), claim.stream.clone(), claim.shard.clone());
         Self {
@@ -136,12 +155,18 @@ impl Work {
             gap_met: None,
             gap: None,
             is_known_childless: row.state == ShardState::EndedNoChildren,
+            was_open: false,
+            was_gone: false,
+            agains: 0,
+            empty_pages: 0,
+            asked_at: Instant::now(),
             read_at: Instant::now(),
             idle: Duration::ZERO,
             backoff: Duration::ZERO,
             bytes: 0,
             stored: (row.checkpoint.clone(), row.acks.to_text(), row.trouble.clone()),
             trouble: None,
+            unreadable: None,
             lag,
             shared,
             claim,
@@ -154,8 +179,10 @@ impl Work {
         let mut store_at = Instant::now() + STORE_EVERY;
         loop {
             let order = *orders.borrow_and_update();
-            if order == Order::Stop && running.is_empty() {
-                return self.store().await.unwrap_or(Ended::Stopped);
+            match order {
+                Order::Drop => return Ended::Lost,
+                Order::Stop if running.is_empty() => return self.store_last().await,
+                Order::Stop | Order::Work => {}
             }
             let works = order == Order::Work && self.shared.is_alive();
             if works {
@@ -212,6 +239,7 @@ impl Work {
         }
         let may_read = self.goes_on() && self.has_room() && Instant::now() >= self.read_at;
         if let Some(mut cursor) = self.cursor.take_if(|_| may_read) {
+            self.asked_at = Instant::now();
             self.reading = Some(
                 async move {
                     let page = cursor.page().await;
@@ -259,6 +287,8 @@ impl Work {
     fn batch(&self, mut taken: Taken) -> BoxFuture<'static, (Taken, Report)> {
         let shared = self.shared.clone();
         async move {
+            // Closed it never is.
+            let _turn = shared.batches.acquire().await;
             let slice = shared.settings.slice();
             let deadline = Deadline::before(Instant::now() + slice, slice / 5);
             let deliveries = std::mem::take(&mut taken.deliveries);
@@ -282,59 +312,13 @@ impl Work {
         self.tell(None);
     }
 
-    /// What a read gave.
-    async fn read(&mut self, page: Result<Page, Fault>) -> Option<Ended> {
-        match page {
-            Ok(Page::Again) => None,
-            Ok(Page::Records { records, ended }) => {
-                self.took(records, ended);
-                None
-            }
-            // What was read before is brought to its end first: a gap is as small as it can be.
-            Ok(gap @ (Page::Trimmed | Page::Gone)) => {
-                self.gap_met = Some(matches!(gap, Page::Gone));
-                None
-            }
-            Err(fault) => {
-                self.backoff = (self.backoff * 2).clamp(BACKOFF[0], BACKOFF[1]);
-                self.read_at = Instant::now() + self.backoff;
-                self.trouble = (fault.kind == FaultKind::Misconfigured).then(|| fault.to_string());
-                tracing::warn!(shard = %self.claim.shard, cause = %fault, "shard cannot be read now");
-                None
-            }
-        }
-    }
-
-    fn took(&mut self, records: Vec<Record>, ended: bool) {
-        let settings = &self.shared.settings;
-        // A shard that has records is asked again at once; one that has none is left alone, longer each time.
-        self.idle = match records.is_empty() {
-            true => (self.idle * 2).max(settings.busy).min(settings.idle),
-            false => Duration::ZERO,
-        };
-        (self.backoff, self.at_end) = (Duration::ZERO, ended);
-        self.read_at = Instant::now() + self.idle;
-        let mut newest = None;
-        for record in records {
-            let size = record.dynamodb().and_then(|body| body.size_bytes()).unwrap_or_default();
-            let bytes = u64::try_from(size).unwrap_or_default();
-            let number = record.dynamodb().and_then(|body| body.sequence_number());
-            self.ends_gap(number);
-            let delivery = stream_record::decode(record, &self.shared.source, &self.claim.stream);
-            let made = delivery.change.as_ref().ok().and_then(|change| change.created_at);
-            newest = made.max(newest);
-            let skip = self.since.is_some_and(|since| made.is_some_and(|made| made < since));
-            self.desk.put(delivery, bytes, skip);
-        }
-        self.weigh(self.desk.bytes());
-        let age = newest.map_or(0, |made| self.shared.pipeline.clock.unix_seconds().saturating_sub(made));
-        self.tell(Some(age));
-    }
-
     /// Tells how far the shard is behind: at every page, also at an empty one.
     fn tell(&self, age: Option<u64>) {
         let seconds = age.unwrap_or(self.lag.borrow().seconds);
-        let is_at_rest = !self.idle.is_zero() || self.is_known_childless;
+        let is_at_rest = match self.at_end {
+            true => self.is_known_childless,
+            false => self.empty_pages >= reading::EMPTY_PAGES && self.gap_met.is_none(),
+        };
         let is_drained = self.desk.open() == 0 && is_at_rest;
         self.lag.send_replace(Lag { seconds, is_drained });
         let (source, shard) = (self.shared.source.to_string(), self.claim.shard.to_string());

@@ -65,6 +65,8 @@ pub enum ShardState {
 pub enum Checkpoint {
     /// Nothing of it is; it is read from its oldest record on.
     TrimHorizon,
+    /// Nothing of it is; this is its first sequence number, and if the stream has forgotten it, something was lost.
+    From(String),
     /// Nothing of it is; records older than this, in seconds since 1970, are skipped.
     Since(u64),
     /// All records up to this sequence number are, as the stream writes it.
@@ -94,6 +96,15 @@ pub struct ShardRow {
     pub trouble: Option<String>,
     /// When its row was last written, in seconds since 1970: for people.
     pub written_at: u64,
+}
+
+/// A shard that follows one that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Child {
+    /// The shard.
+    pub shard: Arc<str>,
+    /// Where it begins.
+    pub begins: Checkpoint,
 }
 
 /// Data that was lost: the stream forgot it before it was read.
@@ -150,11 +161,14 @@ pub trait StateStore: Send + Sync {
     /// All shards of a stream that the consumer knows, ended ones included as long as the stream could list them.
     fn shards<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<ShardRow>, Fault>>;
 
+    /// The streams of a table, as its ARN has it, of which the consumer ever knew a shard, in their order.
+    fn streams<'a>(&'a self, table: &'a str) -> BoxFuture<'a, Result<Vec<Arc<str>>, Fault>>;
+
     /// Adds rows of shards that were found; those that are there already stay as they are.
     fn add<'a>(&'a self, stream: &'a str, shards: &'a [ShardRow]) -> BoxFuture<'a, Result<(), Fault>>;
 
-    /// Takes open shards over: from nobody, or from a worker that did not move since `dead` was seen. Each row has to be as
-    /// `seen` says, and its epoch goes up by one. Each shard is taken or not for itself.
+    /// Takes shards over: from nobody, or from a worker that did not move since `dead` was seen. Each row has to be as `seen`
+    /// says, and its epoch goes up by one. One that stands still at a gap is open again. Each shard is taken or not for itself.
     fn claim_all<'a>(
         &'a self,
         stream: &'a str,
@@ -202,8 +216,9 @@ pub trait StateStore: Send + Sync {
     ) -> BoxFuture<'a, Result<Held, Fault>>;
 
     /// Ends a shard and adds its children, owned by the same worker, in one transaction. A child that is known already
-    /// keeps its row. Without children the shard is [`ShardState::EndedNoChildren`], and this can be asked again.
-    fn end<'a>(&'a self, claim: &'a Claim, children: &'a [Arc<str>]) -> BoxFuture<'a, Result<Held, Fault>>;
+    /// keeps its row, and gets this owner if it has none. Without children the shard is [`ShardState::EndedNoChildren`], and
+    /// this can be asked again.
+    fn end<'a>(&'a self, claim: &'a Claim, children: &'a [Child]) -> BoxFuture<'a, Result<Held, Fault>>;
 
     /// Records a gap. With `halt` the shard stands still in [`ShardState::Gap`] and has no owner any more.
     fn gap<'a>(&'a self, claim: &'a Claim, gap: &'a GapRow, halt: bool)

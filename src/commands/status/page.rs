@@ -98,6 +98,7 @@ fn cells(shard: &ShardView, beats: &HashMap<&Session, &WorkerView>) -> [String; 
     };
     let checkpoint = match &row.checkpoint {
         Checkpoint::TrimHorizon => "its oldest record".to_owned(),
+        Checkpoint::From(sequence) => format!("from {sequence}"),
         Checkpoint::Since(seconds) => format!("since {}", rfc3339(*seconds)),
         Checkpoint::After(sequence) => format!("after {sequence}"),
     };

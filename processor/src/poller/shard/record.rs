@@ -1,15 +1,20 @@
 //! What the state table is told of a shard: how far it is, what was lost of it, and its end.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{BACKOFF, Ended, Work};
 use crate::outcome::Fault;
 use crate::poller::cursor::Cursor;
-use crate::poller::listing;
+use crate::poller::lineage::{self, Listed};
 use crate::poller::settings::OnGap;
-use crate::poller::state::{Checkpoint, GapRow, Held};
+use crate::poller::state::{Checkpoint, Child, GapRow, Held};
+
+/// How often the last checkpoint of a worker is tried.
+const LAST_TRIES: usize = 3;
+/// How long a shard that has ended waits at most until it asks for its children again: a stream that was switched off has none.
+const CHILDLESS: Duration = Duration::from_secs(60);
 
 impl Work {
     /// The stream forgot what comes next, or has the shard no more.
@@ -57,13 +62,11 @@ impl Work {
                 Err(_) => self.gap = Some(gap),
             }
         }
-        let at = self.desk.watermark().map(|sequence| Checkpoint::After(sequence.unpadded().to_owned()));
-        let checkpoint = at.unwrap_or_else(|| self.stored.0.clone());
-        let acks = self.desk.acks();
-        let now = (checkpoint, acks.to_text(), self.trouble.clone());
+        let now = self.standing();
         if now == self.stored {
             return None;
         }
+        let acks = self.desk.acks();
         match self.shared.state.checkpoint(&self.claim, &now.0, &acks, now.2.as_deref()).await {
             Ok(Held::Done) => {
                 self.stored = now;
@@ -78,15 +81,43 @@ impl Work {
         }
     }
 
+    /// How far the shard is.
+    fn standing(&self) -> (Checkpoint, String, Option<String>) {
+        let at = self.desk.watermark().map(|sequence| Checkpoint::After(sequence.unpadded().to_owned()));
+        let checkpoint = at.unwrap_or_else(|| self.stored.0.clone());
+        (checkpoint, self.desk.acks().to_text(), self.unreadable.clone().or_else(|| self.trouble.clone()))
+    }
+
+    /// Stores how far the shard is for whoever reads it next: what is not stored is done again.
+    pub(super) async fn store_last(&mut self) -> Ended {
+        for _ in 0..LAST_TRIES {
+            if let Some(ended) = self.store().await {
+                return ended;
+            }
+            if self.standing() == self.stored {
+                break;
+            }
+            tokio::time::sleep(BACKOFF[0]).await;
+        }
+        Ended::Stopped
+    }
+
     /// Ends the shard and adds its children. Those that no listing shows yet are asked for again.
     pub(super) async fn end(&mut self) -> Option<Ended> {
         if let Some(ended) = self.store().await {
             return Some(ended);
         }
-        let (stream, shard) = (&self.claim.stream, &self.claim.shard);
+        let shard = &self.claim.shard;
+        let parent = match &self.stored.0 {
+            // It was seen open: what follows cannot be older than what was read.
+            Checkpoint::TrimHorizon if self.was_open => Checkpoint::After(String::new()),
+            stored => stored.clone(),
+        };
         let ended = async {
-            let listed = listing::children(&self.shared.client, stream, shard).await?;
-            let children: Vec<Arc<str>> = listed.into_iter().map(|child| child.shard).collect();
+            let listed = self.shared.children.of(shard).await?;
+            let begins = |listed: &Listed| lineage::begins(&parent, listed);
+            let child = |listed: Listed| Child { begins: begins(&listed), shard: listed.shard };
+            let children: Vec<Child> = listed.into_iter().map(child).collect();
             if children.is_empty() && self.is_known_childless {
                 return Ok((true, Held::Done));
             }
@@ -105,7 +136,8 @@ impl Work {
             }
             Err(fault) => tracing::warn!(%shard, cause = %fault, "shard cannot be ended now"),
         }
-        self.backoff = (self.backoff * 2).clamp(BACKOFF[0], BACKOFF[1]);
+        let longest = if self.is_known_childless { CHILDLESS } else { BACKOFF[1] };
+        self.backoff = (self.backoff * 2).clamp(BACKOFF[0], longest);
         self.read_at = Instant::now() + self.backoff;
         None
     }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `<consumer>/workers` | `worker/<session>` | a worker: its heartbeat, and its mail |
 //! | `<consumer>/<stream>` | `shard/<shard>` | a shard: its owner, its epoch, how far it is done |
+//! | `<consumer>/streams` | `<stream>` | a stream of which a shard is known, or was |
 //! | `<consumer>/<stream>` | `gap/<shard>/<after>` | what was lost of a shard |
 //!
 //! A list is one consistent query. A write that is refused brings the row that refused it, which tells whether this very
@@ -19,7 +20,9 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use self::request::Change;
 use self::rows::{CONSUMER, Item, ROW};
 use self::transaction::Met;
-use super::{Acks, Checkpoint, Claim, GapRow, Held, Session, ShardRow, ShardState, StateStore, WorkerRow};
+use super::{
+    Acks, Checkpoint, Child, Claim, GapRow, Held, Session, ShardRow, ShardState, StateStore, WorkerRow,
+};
 use crate::clock::Clock;
 use crate::outcome::{Fault, FaultKind};
 use crate::poller::lineage::parents_first;
@@ -60,25 +63,25 @@ impl TableState {
         Self { client, table, consumer, clock }
     }
 
-    async fn end_row(&self, claim: &Claim, children: &[Arc<str>]) -> Result<Held, Fault> {
+    async fn end_row(&self, claim: &Claim, children: &[Child]) -> Result<Held, Fault> {
         let place = self.place(&claim.stream);
         if children.is_empty() {
             let change = request::end_without_children(place, claim, self.now());
             let met = self.update("end", change).await?;
             return Ok(held(met, |row| rows::is_owned(row, Some(&claim.owner), claim.epoch)));
         }
-        let mut left: Vec<&Arc<str>> = children.iter().collect();
+        let mut left: Vec<&Child> = children.iter().collect();
         for _ in 0..ROUNDS {
             let parent = request::end(place.clone(), claim, self.now()).action(&self.table)?;
             let mut actions = vec![parent];
             for child in &left {
-                actions.push(request::child(&self.table, &place, claim, child, self.now())?);
+                actions.push(request::child(&place, claim, child, self.now()).action(&self.table)?);
             }
             let Some(refusals) = self.transact("end", actions).await? else { return Ok(Held::Done) };
             if refusals[0].is_some() {
                 return Ok(Held::Lost);
             }
-            // A child that is known keeps its row; the others still have to come with the parent's end.
+            // A child that is done keeps its row; the others still have to come with the parent's end.
             let mut known = refusals[1..].iter().map(Option::is_some);
             left.retain(|_| !known.next().unwrap_or(false));
         }
@@ -102,6 +105,11 @@ impl TableState {
 
     /// Parents before their children: whoever reads the rows in between never takes a child for an orphan.
     async fn add_rows(&self, stream: &str, shards: &[ShardRow]) -> Result<(), Fault> {
+        if !shards.is_empty() {
+            let row = self.client.put_item().table_name(&*self.table);
+            let row = row.set_item(Some(rows::key(&self.streams_place(), stream)));
+            row.send().await.map_err(|error| fault(self.doing("PutItem", "add a stream"), &error))?;
+        }
         let place = self.place(stream);
         for group in parents_first(shards, |row| (&row.shard, row.parent.as_deref())) {
             let puts: Vec<_> = group.into_iter().map(|row| self.add_row(&place, row)).collect();
@@ -191,6 +199,10 @@ impl TableState {
         format!("{}/{stream}", self.consumer)
     }
 
+    fn streams_place(&self) -> String {
+        format!("{}/streams", self.consumer)
+    }
+
     fn workers_place(&self) -> String {
         format!("{}/workers", self.consumer)
     }
@@ -230,6 +242,11 @@ impl StateStore for TableState {
         self.rows(self.place(stream), rows::SHARD, rows::shard).boxed()
     }
 
+    fn streams<'a>(&'a self, table: &'a str) -> BoxFuture<'a, Result<Vec<Arc<str>>, Fault>> {
+        let kind = rows::streams_of(table);
+        async move { self.rows(self.streams_place(), &kind, rows::stream).await }.boxed()
+    }
+
     fn add<'a>(&'a self, stream: &'a str, shards: &'a [ShardRow]) -> BoxFuture<'a, Result<(), Fault>> {
         self.add_rows(stream, shards).boxed()
     }
@@ -264,7 +281,7 @@ impl StateStore for TableState {
         async move { Ok(held(self.update("checkpoint", change).await?, |_| false)) }.boxed()
     }
 
-    fn end<'a>(&'a self, claim: &'a Claim, children: &'a [Arc<str>]) -> BoxFuture<'a, Result<Held, Fault>> {
+    fn end<'a>(&'a self, claim: &'a Claim, children: &'a [Child]) -> BoxFuture<'a, Result<Held, Fault>> {
         self.end_row(claim, children).boxed()
     }
 

@@ -39,7 +39,7 @@ impl TableState {
         };
         let mut all = vec![Held::Lost; seen.len()];
         // Nothing is left to do for whoever would own the others.
-        let has_work = |row: &ShardRow| !matches!(row.state, ShardState::Ended | ShardState::Gap);
+        let has_work = |row: &ShardRow| row.state != ShardState::Ended;
         let mut owners: Vec<Option<&Session>> = seen.iter().map(|row| row.owner.as_ref()).collect();
         owners.sort();
         owners.dedup();

@@ -2,24 +2,24 @@
 //! words of the expression language.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    AttributeValue, ConditionCheck, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 
-use super::rows::{self, Item, ROW, checkpoint_text, number, state_text, text};
+use super::rows::{self, Item, checkpoint_text, number, state_text, text};
 use crate::outcome::{Fault, FaultKind};
 use crate::poller::acks::Acks;
-use crate::poller::state::{Checkpoint, Claim, GapRow, Session, ShardRow, ShardState, WorkerRow};
+use crate::poller::state::{Checkpoint, Child, Claim, GapRow, Session, ShardRow, ShardState, WorkerRow};
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// A stream lists an ended shard for a day or so; what is remembered for longer is never taken for a new one.
-const KEEP_ENDED: Duration = DAY.saturating_mul(3);
+/// A stream lists an ended shard for a day; what is remembered for longer is never taken for a new one. All rows of a stream
+/// are read at each look where something changed, so they stay no longer than is safe.
+const KEEP_ENDED: Duration = DAY.saturating_mul(2);
 /// Long enough for whoever comes back from holidays.
 const KEEP_GAPS: Duration = DAY.saturating_mul(30);
 /// Every heartbeat moves it on: only a dead worker's row goes.
@@ -161,17 +161,28 @@ pub(super) fn stands_still(place: String, owner: &Session, dead: Option<&WorkerR
 
 /// A shard goes to another owner, if its row is as it was seen.
 pub(super) fn claim(place: String, seen: &ShardRow, by: &Session, now: u64) -> Change {
-    let change = shard(&place, &seen.shard, now)
-        .doing("SET #owner = :by, #epoch = :next, #writtenAt = :now")
+    let set = match seen.state {
+        // Someone has decided that what is left is read.
+        ShardState::Gap => "SET #owner = :by, #epoch = :next, #writtenAt = :now, #state = :open",
+        ShardState::Open | ShardState::Ended | ShardState::EndedNoChildren => {
+            "SET #owner = :by, #epoch = :next, #writtenAt = :now"
+        }
+    };
+    let mut change = shard(&place, &seen.shard, now)
+        .doing(set)
+        .with("checkpoint", text(checkpoint_text(&seen.checkpoint)))
         .with("by", text(by))
         .with("next", number(seen.epoch + 1))
         .with("epoch", number(seen.epoch))
         .with("state", text(state_text(seen.state)));
+    if seen.state == ShardState::Gap {
+        change = change.with("open", text(state_text(ShardState::Open)));
+    }
+    // Who was taken for dead may have stored a checkpoint since it was read.
+    let as_seen = "#epoch = :epoch AND #state = :state AND #checkpoint = :checkpoint";
     match &seen.owner {
-        None => change.on("#epoch = :epoch AND #state = :state AND attribute_not_exists(#owner)"),
-        Some(owner) => {
-            change.on("#epoch = :epoch AND #state = :state AND #owner = :owner").with("owner", text(owner))
-        }
+        None => change.on(&format!("{as_seen} AND attribute_not_exists(#owner)")),
+        Some(owner) => change.on(&format!("{as_seen} AND #owner = :owner")).with("owner", text(owner)),
     }
 }
 
@@ -236,32 +247,21 @@ fn ended(place: &str, claim: &Claim, state: ShardState, now: u64) -> Change {
         .with("expires", expires(now, KEEP_ENDED))
 }
 
-/// A child comes with its parent's end, and has the same owner.
-pub(super) fn child(
-    table: &str,
-    place: &str,
-    claim: &Claim,
-    child: &Arc<str>,
-    now: u64,
-) -> Result<TransactWriteItem, Fault> {
-    let row = ShardRow {
-        shard: child.clone(),
-        parent: Some(claim.shard.clone()),
-        state: ShardState::Open,
-        owner: Some(claim.owner.clone()),
-        epoch: 1,
-        checkpoint: Checkpoint::TrimHorizon,
-        acks: Acks::default(),
-        trouble: None,
-        written_at: now,
-    };
-    let put = Put::builder()
-        .table_name(table)
-        .set_item(Some(rows::of_shard(place, &row)))
-        .condition_expression(ABSENT)
-        .expression_attribute_names("#row", ROW)
-        .build();
-    Ok(TransactWriteItem::builder().put(built(put)?).build())
+/// A child comes with its parent's end, and has the same owner. If it is known and nobody's it gets that owner, who need not
+/// wait for the next look of another; one that is done or stands still stays so.
+pub(super) fn child(place: &str, claim: &Claim, child: &Child, now: u64) -> Change {
+    shard(place, &child.shard, now)
+        .doing(
+            "SET #owner = if_not_exists(#owner, :owner), #epoch = if_not_exists(#epoch, :first), \
+             #state = if_not_exists(#state, :open), #parent = if_not_exists(#parent, :parent), \
+             #checkpoint = if_not_exists(#checkpoint, :begins), #writtenAt = if_not_exists(#writtenAt, :now)",
+        )
+        .on("attribute_not_exists(#state) OR #state = :open")
+        .with("owner", text(&claim.owner))
+        .with("first", number(1))
+        .with("open", text(state_text(ShardState::Open)))
+        .with("parent", text(&claim.shard))
+        .with("begins", text(checkpoint_text(&child.begins)))
 }
 
 /// A shard stands still from here on, and is nobody's.

@@ -25,8 +25,17 @@ pub(super) const SHARD: &str = "shard/";
 pub(super) const GAP: &str = "gap/";
 
 const TRIM_HORIZON: &str = "trim-horizon";
+const FROM: &str = "from ";
 const SINCE: &str = "since ";
 const AFTER: &str = "after ";
+
+/// What a stream's ARN has between the table's and the stream's label.
+const STREAM: &str = "/stream/";
+
+/// The sort keys of all streams of a table begin with this; the rest is the label, which is a time.
+pub(super) fn streams_of(table: &str) -> String {
+    format!("{table}{STREAM}")
+}
 
 /// The primary key of a row.
 pub(super) fn key(place: &str, row: &str) -> Item {
@@ -101,6 +110,11 @@ pub(super) fn worker(item: &Item) -> Result<WorkerRow, String> {
     })
 }
 
+/// Reads a stream's row.
+pub(super) fn stream(item: &Item) -> Result<std::sync::Arc<str>, String> {
+    string(item, ROW).map(Into::into).ok_or_else(|| "it has no key".to_owned())
+}
+
 /// Reads a gap's row; the error says what is wrong with it.
 pub(super) fn gap(item: &Item) -> Result<GapRow, String> {
     let (shard, _) = named(item, GAP)?.rsplit_once('/').ok_or("its key names no shard")?;
@@ -141,6 +155,7 @@ pub(super) fn state_text(state: ShardState) -> &'static str {
 pub(super) fn checkpoint_text(checkpoint: &Checkpoint) -> String {
     match checkpoint {
         Checkpoint::TrimHorizon => TRIM_HORIZON.to_owned(),
+        Checkpoint::From(sequence) => format!("{FROM}{sequence}"),
         Checkpoint::Since(seconds) => format!("{SINCE}{seconds}"),
         Checkpoint::After(sequence) => format!("{AFTER}{sequence}"),
     }
@@ -149,6 +164,9 @@ pub(super) fn checkpoint_text(checkpoint: &Checkpoint) -> String {
 fn checkpoint_of(text: &str) -> Option<Checkpoint> {
     if let Some(sequence) = text.strip_prefix(AFTER) {
         return Some(Checkpoint::After(sequence.to_owned()));
+    }
+    if let Some(sequence) = text.strip_prefix(FROM) {
+        return Some(Checkpoint::From(sequence.to_owned()));
     }
     match text.strip_prefix(SINCE) {
         Some(seconds) => seconds.parse().ok().map(Checkpoint::Since),
