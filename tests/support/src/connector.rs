@@ -43,7 +43,13 @@ pub(crate) struct Reply {
 pub(crate) trait Service: std::fmt::Debug + Send + Sync + 'static {
     /// Understands a request. Nothing is applied yet.
     fn read(&self, request: &HttpRequest) -> Call;
-    /// Applies the request. It may block: it runs on a thread for blocking work.
+    /// Whether an answer may take its time. One that may is given on a thread for blocking work.
+    ///
+    /// While such a thread is at work, tokio's paused clock does not go on by itself.
+    fn may_block(&self) -> bool {
+        true
+    }
+    /// Applies the request.
     fn answer(&self, call: &Call) -> Reply;
     /// Applies the request with one fault that only this service knows how to play, like a failed entry.
     fn answer_partly(&self, call: &Call, fault: &Fault) -> Reply;
@@ -138,12 +144,15 @@ pub(crate) async fn through_plan(
 
 /// Runs the request to its end even when the caller goes away: a service does not undo what it was sent.
 async fn apply(service: Arc<dyn Service>, call: Call, fault: Option<Fault>) -> Reply {
-    tokio::task::spawn_blocking(move || match fault {
+    let may_block = service.may_block();
+    let answer = move || match fault {
         None => service.answer(&call),
         Some(fault) => service.answer_partly(&call, &fault),
-    })
-    .await
-    .expect("the double panicked")
+    };
+    if !may_block {
+        return answer();
+    }
+    tokio::task::spawn_blocking(answer).await.expect("the double panicked")
 }
 
 fn respond(reply: Reply) -> Result<HttpResponse, ConnectorError> {

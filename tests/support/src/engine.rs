@@ -131,17 +131,14 @@ impl Engine {
 
 impl Service for Engine {
     fn read(&self, request: &HttpRequest) -> Call {
-        let target = request.headers().get("x-amz-target").unwrap_or_default();
-        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let bytes = request.body().bytes().expect("the SDK sends JSON in memory");
-        let body = serde_json::from_slice(bytes).expect("the SDK sends valid JSON");
+        let (operation, body) = read_json(request);
         Call { tables: tables_of(&body), operation, body }
     }
 
     fn answer(&self, call: &Call) -> Reply {
         match self.perform(&call.operation, &call.body) {
-            Ok(body) => reply(200, &body),
-            Err(refused) => reply(refused.status, &refused.body),
+            Ok(body) => reply(200, body.to_string()),
+            Err(refused) => reply(refused.status, refused.body.to_string()),
         }
     }
 
@@ -150,38 +147,51 @@ impl Service for Engine {
     }
 
     fn refuse(&self, call: &Call, fault: &Fault) -> Reply {
-        const CORAL: &str = "com.amazon.coral";
-        let own = |code: &str| format!("com.amazonaws.dynamodb.v20120810#{code}");
-        let (status, kind) = match fault {
-            Fault::Throttle => (400, own("ProvisionedThroughputExceededException")),
-            Fault::Throttling => (400, format!("{CORAL}.availability#ThrottlingException")),
-            Fault::LimitExceeded => (400, own("LimitExceededException")),
-            Fault::InternalError => (500, own("InternalServerError")),
-            Fault::Unavailable => (503, format!("{CORAL}.availability#ServiceUnavailableException")),
-            Fault::TransactionConflict => return conflict(call),
-            Fault::Cancelled(code) => return cancelled(call, code),
-            Fault::AccessDenied => (400, format!("{CORAL}.service#AccessDeniedException")),
-            Fault::TableMissing => (400, own("ResourceNotFoundException")),
-            Fault::Validation => (400, format!("{CORAL}.validate#ValidationException")),
-            Fault::ExpiredIterator => (400, own("ExpiredIteratorException")),
-            Fault::TrimmedData => (400, own("TrimmedDataAccessException")),
-            Fault::Answer(status, body) => {
-                return Reply { status: *status, content_type: CONTENT_TYPE, body: (*body).to_owned() };
-            }
-            Fault::LoseReply
-            | Fault::Reset
-            | Fault::Timeout
-            | Fault::Crash
-            | Fault::CrashAfter
-            | Fault::Delay(_)
-            | Fault::FailEntries { .. } => panic!("{fault:?} is not an answer"),
-        };
-        reply(status, &json!({"__type": kind, "message": format!("scripted: {fault:?}")}))
+        refusal(call, fault)
     }
 }
 
-fn reply(status: u16, body: &Value) -> Reply {
-    Reply { status, content_type: CONTENT_TYPE, body: body.to_string() }
+/// The operation of a request to a DynamoDB endpoint, and its body.
+pub(crate) fn read_json(request: &HttpRequest) -> (String, Value) {
+    let target = request.headers().get("x-amz-target").unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    let bytes = request.body().bytes().expect("the SDK sends JSON in memory");
+    (operation, serde_json::from_slice(bytes).expect("the SDK sends valid JSON"))
+}
+
+/// Says no as a DynamoDB endpoint does, without applying anything.
+pub(crate) fn refusal(call: &Call, fault: &Fault) -> Reply {
+    const CORAL: &str = "com.amazon.coral";
+    let own = |code: &str| format!("com.amazonaws.dynamodb.v20120810#{code}");
+    let (status, kind) = match fault {
+        Fault::Throttle => (400, own("ProvisionedThroughputExceededException")),
+        Fault::Throttling => (400, format!("{CORAL}.availability#ThrottlingException")),
+        Fault::LimitExceeded => (400, own("LimitExceededException")),
+        Fault::InternalError => (500, own("InternalServerError")),
+        Fault::Unavailable => (503, format!("{CORAL}.availability#ServiceUnavailableException")),
+        Fault::TransactionConflict => return conflict(call),
+        Fault::Cancelled(code) => return cancelled(call, code),
+        Fault::AccessDenied => (400, format!("{CORAL}.service#AccessDeniedException")),
+        Fault::TableMissing => (400, own("ResourceNotFoundException")),
+        Fault::Validation => (400, format!("{CORAL}.validate#ValidationException")),
+        Fault::ExpiredIterator => (400, own("ExpiredIteratorException")),
+        Fault::TrimmedData => (400, own("TrimmedDataAccessException")),
+        Fault::Answer(status, body) => {
+            return Reply { status: *status, content_type: CONTENT_TYPE, body: (*body).to_owned() };
+        }
+        Fault::LoseReply
+        | Fault::Reset
+        | Fault::Timeout
+        | Fault::Crash
+        | Fault::CrashAfter
+        | Fault::Delay(_)
+        | Fault::FailEntries { .. } => panic!("{fault:?} is not an answer"),
+    };
+    reply(status, json!({"__type": kind, "message": format!("scripted: {fault:?}")}).to_string())
+}
+
+pub(crate) fn reply(status: u16, body: String) -> Reply {
+    Reply { status, content_type: CONTENT_TYPE, body }
 }
 
 fn conflict(call: &Call) -> Reply {
@@ -189,7 +199,7 @@ fn conflict(call: &Call) -> Reply {
         return cancelled(call, "TransactionConflict");
     }
     let refused = Refused::new("TransactionConflictException", "Transaction is ongoing for the item");
-    reply(refused.status, &refused.body)
+    reply(refused.status, refused.body.to_string())
 }
 
 fn cancelled(call: &Call, code: &str) -> Reply {
@@ -207,7 +217,7 @@ fn cancelled(call: &Call, code: &str) -> Reply {
         "Message": format!("Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"),
         "CancellationReasons": reasons,
     });
-    reply(400, &body)
+    reply(400, body.to_string())
 }
 
 /// Every table that a request names, however it names it, once each.

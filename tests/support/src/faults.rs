@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::connector::Call;
 
@@ -53,7 +54,8 @@ pub enum Fault {
     CrashAfter,
     /// The request takes this long, in tokio's (possibly paused) time, then meets the rules that follow.
     Delay(Duration),
-    /// Entries of an SNS `PublishBatch` whose body or id contains the text fail under HTTP 200, the rest is sent.
+    /// Entries of an SNS `PublishBatch` whose body or id contains the text, or of a batch of SQS whose message does, fail under
+    /// HTTP 200, the rest is done.
     FailEntries {
         /// What the entry's message or id contains; empty means every entry.
         containing: String,
@@ -152,6 +154,8 @@ pub struct Logged {
     pub body: Value,
     /// The fault it met, if any.
     pub fault: Option<Fault>,
+    /// When it reached the connector.
+    pub at: Instant,
 }
 
 /// What goes wrong on a connector. Clones share one plan, so one plan can cut several services at once.
@@ -167,6 +171,7 @@ struct State {
     rules: Vec<Installed>,
     added: usize,
     log: Vec<Logged>,
+    keeps_no_log: bool,
     /// Set when the fatal request arrives: from then on every other one is cut.
     dead: bool,
     /// Set once the fatal request did what it had to do.
@@ -203,6 +208,13 @@ impl Default for FaultPlan {
 }
 
 impl FaultPlan {
+    /// A plan that remembers no requests, where there will be too many.
+    pub fn without_log() -> Self {
+        let plan = Self::default();
+        plan.lock().keeps_no_log = true;
+        plan
+    }
+
     /// Installs a rule behind those that are there.
     pub fn add(&self, rule: Rule) -> RuleId {
         let mut state = self.lock();
@@ -262,6 +274,11 @@ impl FaultPlan {
         self.lock().log.clone()
     }
 
+    /// The requests since they were last taken, which are forgotten with it.
+    pub fn take_requests(&self) -> Vec<Logged> {
+        std::mem::take(&mut self.lock().log)
+    }
+
     /// How many logged requests are of this operation.
     pub fn count(&self, operation: &str) -> usize {
         self.lock().log.iter().filter(|it| it.operation == operation).count()
@@ -300,12 +317,15 @@ impl FaultPlan {
             hit = Some(installed.rule.fault.clone());
             break;
         }
-        state.log.push(Logged {
-            operation: call.operation.clone(),
-            tables: call.tables.clone(),
-            body: call.body.clone(),
-            fault: hit.clone(),
-        });
+        if !state.keeps_no_log {
+            state.log.push(Logged {
+                operation: call.operation.clone(),
+                tables: call.tables.clone(),
+                body: call.body.clone(),
+                fault: hit.clone(),
+                at: Instant::now(),
+            });
+        }
         state.dead |= matches!(hit, Some(Fault::Crash | Fault::CrashAfter));
         let verdict = match hit {
             None => Verdict::Pass,
@@ -337,7 +357,7 @@ impl Installed {
 }
 
 /// `SplitMix64`: the `n`-th draw of a seed, without state that two threads could share.
-fn draw(seed: u64, n: u64) -> u64 {
+pub(crate) fn draw(seed: u64, n: u64) -> u64 {
     let mut z = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -1,7 +1,7 @@
 //! The services that Millstream's tests run against, and the faults they can be given.
 //!
 //! What a test meets is the real wire protocol: the AWS SDK's own clients talk to doubles that sit behind
-//! their HTTP connector (`embedded`, `sns`), to a Lambda Runtime API on loopback (`runtime_api`), or to
+//! their HTTP connector (`embedded`, `sns`, `sqs`), to a Lambda Runtime API on loopback (`runtime_api`), or to
 //! external programs (`emulators`). Nothing here sleeps to synchronise; time-outs are guards only.
 #![expect(
     clippy::unwrap_used,
@@ -22,8 +22,12 @@ mod engine;
 mod lineage;
 mod names;
 
-// SNS in the process.
+// A stream whose shards and clock are the test's.
+pub mod streams;
+
+// SNS and SQS in the process.
 pub mod sns;
+pub mod sqs;
 
 // Lambda: its runtime API for a real process, its event, and the mapping from a stream to it.
 mod batch;
