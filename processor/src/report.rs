@@ -52,17 +52,31 @@ impl Report {
 
     /// For a queue: each unfinished message, and of a FIFO group also every message after its first unfinished one.
     pub fn unfinished_messages<'a>(&self, deliveries: &'a [Delivery]) -> Vec<&'a str> {
+        let messages = deliveries.iter().zip(self.goes_back(deliveries)).filter(|(_, back)| *back);
+        let id = |delivery: &'a Delivery| match &delivery.id {
+            DeliveryId::Message { id, .. } => Some(id.as_str()),
+            DeliveryId::Sequence(_) | DeliveryId::Notification(_) => None,
+        };
+        messages.filter_map(|(delivery, _)| id(delivery)).collect()
+    }
+
+    /// For a queue: whether each delivery goes back, in their order, as [`unfinished_messages`](Self::unfinished_messages)
+    /// names them.
+    pub fn goes_back(&self, deliveries: &[Delivery]) -> Vec<bool> {
         let mut held_groups = HashSet::new();
-        let mut messages = Vec::new();
+        let mut all = Vec::with_capacity(deliveries.len());
         for (delivery, fault) in deliveries.iter().zip(&self.unfinished) {
-            let DeliveryId::Message { id, group } = &delivery.id else { continue };
-            let held = group.as_ref().is_some_and(|group| held_groups.contains(group));
-            if fault.is_some() || held {
+            let group = match &delivery.id {
+                DeliveryId::Message { group, .. } => group.as_deref(),
+                DeliveryId::Sequence(_) | DeliveryId::Notification(_) => None,
+            };
+            let goes_back = fault.is_some() || group.is_some_and(|group| held_groups.contains(group));
+            if goes_back {
                 held_groups.extend(group);
-                messages.push(id.as_str());
             }
+            all.push(goes_back);
         }
-        messages
+        all
     }
 
     /// The deliveries that are not done.

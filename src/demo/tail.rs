@@ -88,7 +88,7 @@ impl Tail {
             Raw::Record(record, stream) => {
                 Some(Parcel::of_stream(&self.source, record.clone(), stream.clone(), &delivery))
             }
-            Raw::Json(_) | Raw::Nth { .. } => None,
+            Raw::Json(_) | Raw::Nth { .. } | Raw::Message(_) => None,
         };
         Ok(page.into_iter().filter_map(parcel).collect())
     }

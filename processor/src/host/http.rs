@@ -1,8 +1,8 @@
 //! What a poller answers to who watches it: whether it lives, whether it is at work, and its numbers.
 //!
 //! `/healthz` answers as long as the process can. `/readyz` says yes while the worker is one of those who share the
-//! shards: it has joined, its last heartbeat is younger than the time to live, and it is not about to stop. `/metrics`
-//! is Prometheus' text. Nothing here changes anything, and nothing tells an item's value.
+//! shards: it has joined, its last heartbeat is younger than the time to live, and it is not about to stop; and while no
+//! queue that it reads waits for something to be mended. `/metrics` is Prometheus' text. Nothing here changes anything, and nothing tells an item's value.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,10 +15,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use millstream_projections::SourceName;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::poller::Health;
+use crate::poller::queue::QueueHealth;
 
 /// How many are answered at once: a probe, a scraper and a person are three.
 const CONNECTIONS: usize = 32;
@@ -34,8 +36,10 @@ const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.
 /// What the answers are made of.
 #[derive(Clone)]
 pub struct Answers {
-    /// How the worker is.
-    pub health: watch::Receiver<Health>,
+    /// How the worker is among others; none where it reads no stream.
+    pub health: Option<watch::Receiver<Health>>,
+    /// How the reading of each queue is.
+    pub queues: Vec<(SourceName, watch::Receiver<QueueHealth>)>,
     /// How old the last heartbeat of a worker may be that is at work.
     pub ttl: Duration,
     /// Renders all numbers in Prometheus' text format.
@@ -98,7 +102,21 @@ impl Answers {
     }
 
     fn why_not_ready(&self) -> Option<String> {
-        let health = *self.health.borrow();
+        let streams = self.health.as_ref().and_then(|health| self.why_not_among_others(*health.borrow()));
+        streams.or_else(|| {
+            self.queues.iter().find_map(|(source, health)| {
+                let health = health.borrow();
+                match (health.is_leaving, &health.trouble) {
+                    (true, _) => Some("it gives back its messages, and stops".to_owned()),
+                    // What it is, its log says: whoever reaches this port need not know.
+                    (false, Some(_)) => Some(format!("source {source} waits for something to be mended")),
+                    (false, None) => None,
+                }
+            })
+        })
+    }
+
+    fn why_not_among_others(&self, health: Health) -> Option<String> {
         let Some(beaten) = health.beaten else {
             return Some("it has not joined the other workers".to_owned());
         };
@@ -124,7 +142,17 @@ mod tests {
         let now = Instant::now();
         let health = Health { beaten: beaten.map(|ago| now - Duration::from_secs(ago)), is_leaving };
         let health = watch::Sender::new(health).subscribe();
-        let answers = Answers { health, ttl: TTL, metrics: Arc::new(|| "numbers 1\n".to_owned()) };
+        answered(answers(Some(health), Vec::new()), ask, expected).await;
+    }
+
+    fn answers(
+        health: Option<watch::Receiver<Health>>,
+        queues: Vec<(SourceName, watch::Receiver<QueueHealth>)>,
+    ) -> Answers {
+        Answers { health, queues, ttl: TTL, metrics: Arc::new(|| "numbers 1\n".to_owned()) }
+    }
+
+    async fn answered(answers: Answers, ask: (Method, &str), expected: (u16, &str)) {
         let response = answers.to(&ask.0, ask.1);
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -147,5 +175,21 @@ mod tests {
         check(get("/readyz"), Some(10), false, (503, "not ready: its last heartbeat is 10 s old\n")).await;
         let no = "not ready: it hands over its shards, and stops\n";
         check(get("/readyz"), Some(0), true, (503, no)).await;
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_waits_for_something_to_be_mended_is_not_ready() {
+        let readyz = async |one: QueueHealth, other: QueueHealth, expected| {
+            let health = |health| watch::Sender::new(health).subscribe();
+            let source = |name| SourceName::new(name).unwrap();
+            let queues = vec![(source("mail"), health(one)), (source("news"), health(other))];
+            answered(answers(None, queues), (Method::GET, "/readyz"), expected).await;
+        };
+        let trouble = || QueueHealth { trouble: Some("no table".into()), ..QueueHealth::default() };
+        let leaving = || QueueHealth { is_leaving: true, ..trouble() };
+        readyz(QueueHealth::default(), QueueHealth::default(), (200, "ready\n")).await;
+        let no = "not ready: source news waits for something to be mended\n";
+        readyz(QueueHealth::default(), trouble(), (503, no)).await;
+        readyz(leaving(), trouble(), (503, "not ready: it gives back its messages, and stops\n")).await;
     }
 }

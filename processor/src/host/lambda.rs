@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::clock::Deadline;
+use crate::meter;
 use crate::outcome::{Fault, FaultKind};
 use crate::pipeline::Pipeline;
 use crate::report::Report;
@@ -64,6 +65,9 @@ impl LambdaHost {
             // What was received to close a letter is for the operators.
             let _ = deadline.cut(self.pipeline.letters.release()).await;
             log(batch, &report);
+            if received.wire == Wire::Stream {
+                meter::lag_of(batch, self.pipeline.clock.unix_seconds());
+            }
             let identifiers: Vec<&str> = match received.wire {
                 Wire::Stream => report.lowest_unfinished(&batch.deliveries).into_iter().collect(),
                 Wire::Queue => report.unfinished_messages(&batch.deliveries),

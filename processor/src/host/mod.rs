@@ -10,6 +10,8 @@ pub mod poll;
 pub mod reader;
 /// The `main` of a Lambda function.
 pub mod runtime;
+/// All that one process reads.
+pub mod worker;
 
 /// Why a function cannot start, told to Lambda.
 mod init_error;

@@ -1,15 +1,19 @@
-//! A poller on this host: from the config to one worker among others.
+//! A poller on this host: from the config to one worker among others, and the queues that it reads beside.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::TryFutureExt;
+use futures_util::future::{join_all, try_join_all};
 use millstream_projections::SourceName;
-use millstream_projections::config::{Config, SourceConfig, SourceKind, Start};
+use millstream_projections::config::{Config, SourceKind, Start};
 use tokio::sync::watch;
 
-use crate::clock::{Clock, Deadline, SystemClock};
+use super::worker::Worker;
+use crate::clock::{Deadline, SystemClock};
 use crate::outcome::{Fault, FaultKind};
+use crate::pipeline::Pipeline;
+use crate::poller::queue::{self, Depth, QueueReader};
 use crate::poller::settings::Settings;
 use crate::poller::state::{Checkpoint, Session};
 use crate::poller::{Health, Poller, StreamSource};
@@ -33,9 +37,29 @@ pub struct TableStream {
     pub stream: Result<Arc<str>, Fault>,
 }
 
-/// One worker of a consumer, as the config describes it. Nothing is read yet, but everything that it needs was looked for.
-pub async fn poller(config: &Config, aws: &Aws, settings: Settings) -> Result<Poller, Fault> {
-    let clock = Arc::new(SystemClock);
+/// All that one process reads, as the config describes it. Nothing is read yet, but everything that it needs was looked for.
+pub async fn worker(
+    config: &Config,
+    aws: &Aws,
+    settings: Settings,
+    with_queues: bool,
+) -> Result<Worker, Fault> {
+    let pipeline = wiring::pipeline(config, aws, Arc::new(SystemClock));
+    let has_table = config.sources.iter().any(|source| matches!(source.kind, SourceKind::Table(_)));
+    let streams = match has_table {
+        true => Some(poller(config, aws, settings, pipeline.clone()).await?),
+        false => None,
+    };
+    let found = queues(config).filter(|_| with_queues);
+    let readers = found.map(|(source, url)| {
+        QueueReader::open(source.clone(), aws.sqs(), url.clone(), pipeline.clone()).map_ok(Arc::new)
+    });
+    Ok(Worker { streams, queues: try_join_all(readers).await? })
+}
+
+/// One worker of a consumer.
+async fn poller(config: &Config, aws: &Aws, settings: Settings, pipeline: Pipeline) -> Result<Poller, Fault> {
+    let clock = pipeline.clock.clone();
     let state = wiring::state(config, aws, settings.consumer.clone(), settings.patience(), clock.clone());
     let retry = retry(config, config.pipeline.retry_elapsed);
     let looked = retry.run(Deadline::NONE, "look at the other workers", || state.workers()).await;
@@ -46,12 +70,13 @@ pub async fn poller(config: &Config, aws: &Aws, settings: Settings) -> Result<Po
         let start = match found.start {
             Start::TrimHorizon => Checkpoint::TrimHorizon,
             Start::Latest => Checkpoint::Since(now),
+            Start::Since(at) => Checkpoint::Since(at),
         };
         Ok(StreamSource { source: found.source, stream: found.stream?, start })
     });
     let (host, process) = (host_name(), std::process::id());
     let poller = Poller {
-        pipeline: wiring::pipeline(config, aws, clock),
+        pipeline,
         client: aws.streams(),
         state,
         sources: sources.collect::<Result<_, Fault>>()?,
@@ -84,9 +109,32 @@ pub async fn streams(config: &Config, aws: &Aws, patience: Duration) -> Vec<Tabl
     join_all(found).await
 }
 
-/// The sources that a poller does not read: queues and topics.
-pub fn unread(config: &Config) -> impl Iterator<Item = &SourceConfig> {
-    config.sources.iter().filter(|source| !matches!(source.kind, SourceKind::Table(_)))
+/// The sources that are queues, with their URLs, in the order of the config.
+pub fn queues(config: &Config) -> impl Iterator<Item = (&SourceName, &Arc<str>)> {
+    config.sources.iter().filter_map(|source| match &source.kind {
+        SourceKind::Queue(url) => Some((&source.name, url)),
+        SourceKind::Table(_) | SourceKind::Topic(_) => None,
+    })
+}
+
+/// A source that is a queue, and how many messages it has.
+#[derive(Debug)]
+pub struct QueueDepth {
+    /// The source in the config.
+    pub source: SourceName,
+    /// The queue's URL.
+    pub url: Arc<str>,
+    /// How many, or why that cannot be told.
+    pub depth: Result<Depth, Fault>,
+}
+
+/// The sources that are queues, in the order of the config, each with how many messages it has now.
+pub async fn queue_depths(config: &Config, aws: &Aws) -> Vec<QueueDepth> {
+    let asked = queues(config).map(|(source, url)| async move {
+        let depth = queue::depth(aws.sqs(), url.clone()).await;
+        QueueDepth { source: source.clone(), url: url.clone(), depth }
+    });
+    join_all(asked).await
 }
 
 /// A fault of the state table, with the way out where the table is not there.

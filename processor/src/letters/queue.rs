@@ -45,6 +45,7 @@ use super::audit::AuditTable;
 use super::file::Filed;
 use super::{
     AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore, Stored,
+    Waiting,
 };
 use crate::outcome::{Fault, FaultKind};
 
@@ -125,6 +126,10 @@ impl LetterStore for QueueLetters {
 
     fn states<'a>(&'a self, ids: &'a [LetterId]) -> BoxFuture<'a, Result<Vec<Option<LetterState>>, Fault>> {
         self.states_of(ids).boxed()
+    }
+
+    fn waiting(&self) -> BoxFuture<'_, Result<Waiting, Fault>> {
+        self.messages().map(|messages| messages.map(Waiting::Messages)).boxed()
     }
 
     fn knows_absence(&self) -> bool {

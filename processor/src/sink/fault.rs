@@ -86,6 +86,8 @@ pub fn kind_of_code(code: &str) -> FaultKind {
         | "LimitExceededException"
         | "TooManyRequestsException"
         | "SlowDown"
+        // So many messages of a queue are out of sight that it gives out no more.
+        | "OverLimit"
         | "KMSThrottlingException"
         | "KMSThrottling"
         | "KmsThrottled" => FaultKind::Throttled,

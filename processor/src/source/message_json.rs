@@ -55,7 +55,7 @@ impl<'a> WireRecord<'a> for QueueRecord<'a> {
 }
 
 /// Standard queues may have groups too, to share them fairly: only those of a FIFO queue are an order.
-fn message_id(id: &str, group: Option<&str>, arn: Option<&str>) -> Option<DeliveryId> {
+pub(super) fn message_id(id: &str, group: Option<&str>, arn: Option<&str>) -> Option<DeliveryId> {
     let fifo = arn.is_some_and(|arn| arn.ends_with(".fifo"));
     let group = group.filter(|_| fifo).map(str::to_owned);
     (!id.is_empty()).then(|| DeliveryId::Message { id: id.to_owned(), group })

@@ -9,6 +9,8 @@ pub mod failure;
 pub mod lambda_event;
 /// One message that tells of a change, with or without the envelope of SNS.
 pub mod message;
+/// One message of SQS's API.
+pub mod queue_message;
 /// From a letter's record back to a delivery.
 pub mod replay;
 /// One record of the Streams API.
@@ -95,16 +97,19 @@ pub enum Raw {
     },
     /// A record of the Streams API, rendered in the Lambda event's form when it is needed.
     Record(std::sync::Arc<aws_sdk_dynamodbstreams::types::Record>, std::sync::Arc<str>),
+    /// A message of SQS's API, rendered in the Lambda event's form when it is needed.
+    Message(queue_message::QueueMessage),
 }
 
 impl Raw {
-    /// The record as JSON, as it came. A record of the Streams API takes the exact form of Lambda's events.
+    /// The record as JSON, as it came. What came by another API takes the form of Lambda's events.
     pub fn json(&self) -> Bytes {
         match self {
             Self::Json(json) => json.clone(),
             // The index comes from this very event. Should it not be found, more is better than nothing.
             Self::Nth { event, index } => event.record(*index).unwrap_or_else(|| event.json().clone()),
             Self::Record(record, stream_arn) => render::record(record, stream_arn),
+            Self::Message(message) => message.json(),
         }
     }
 }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
+use millstream_processor::letters::tally::{Count, Tally, UNDECODED, Waiting};
 use millstream_processor::letters::{
     AuditEntry, Closing, Letter, LetterFilter, LetterHead, LetterId, LetterState, LetterStore, Stored,
 };
 use millstream_processor::outcome::FaultKind;
 
 use crate::fixture::{Fixture, NOW, Place};
-use crate::{heads, name, rejected};
+use crate::{heads, letter, name, rejected};
 
 fn closing(state: LetterState, by: &str) -> Closing {
     Closing { state, at: NOW + 50, by: by.to_owned(), reason: "it is mended".to_owned() }
@@ -220,6 +221,41 @@ pub(crate) async fn states_are_listed_one_by_one_and_together(fixture: Fixture) 
             let filter = LetterFilter { states: states.to_vec(), projection, ..LetterFilter::default() };
             assert_eq!(ids(&*fixture.store, &filter).await, of(states), "{filter:?}");
         }
+    }
+}
+
+pub(crate) async fn what_waits_is_counted_without_taking_it_out_of_sight(fixture: Fixture) {
+    fixture.break_down().await;
+    assert!(fixture.store.waiting().await.is_err(), "nobody knows how many there are");
+    fixture.mend().await;
+    let nothing = if fixture.counts() { Waiting::Letters(Tally::default()) } else { Waiting::Messages(0) };
+    assert_eq!(fixture.store.waiting().await.unwrap(), nothing);
+    let mut letters =
+        vec![rejected(1, NOW + 5), rejected(2, NOW), rejected(3, NOW - 5), rejected(4, NOW + 9)];
+    letters[1].head.state = LetterState::Held;
+    letters.push(letter(5, NOW + 7, None, "orders", FaultKind::Rejected));
+    for letter in &letters {
+        fixture.store.store(letter).await.unwrap();
+    }
+    let closed = &letters[2].head.id;
+    assert!(fixture.store.close(closed, 0, &closing(LetterState::Discarded, "alice")).await.unwrap());
+    let count =
+        |open, held, oldest| Count { letters: [("open", open), ("held", held)].into(), oldest: Some(oldest) };
+    let projections = [
+        ("orders-for-accounting".to_owned(), count(2, 1, NOW)),
+        (UNDECODED.to_owned(), count(1, 0, NOW + 7)),
+    ];
+    let expected = match fixture.counts() {
+        true => Waiting::Letters(Tally { projections: projections.into() }),
+        false => Waiting::Messages(4),
+    };
+    assert_eq!(fixture.second().waiting().await.unwrap(), expected);
+    assert_eq!(heads(&*fixture.store, &LetterFilter::default()).await.len(), 4, "others see them all");
+
+    if fixture.counts() {
+        fixture.damage(&letters[0].head.id).await;
+        let fault = fixture.store.waiting().await.unwrap_err();
+        assert!(fault.to_string().contains(letters[0].head.id.as_str()), "{fault}");
     }
 }
 

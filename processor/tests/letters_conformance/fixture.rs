@@ -86,6 +86,14 @@ impl Fixture {
         }
     }
 
+    /// Whether letters can be counted without receiving them: not in a queue, of which only the messages can.
+    pub(crate) fn counts(&self) -> bool {
+        match &self.place {
+            Place::Table(_) | Place::Directory(_) => true,
+            Place::Queue(_) => false,
+        }
+    }
+
     /// How often the table was queried.
     pub(crate) fn reads(&self) -> usize {
         match &self.place {

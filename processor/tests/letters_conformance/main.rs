@@ -65,6 +65,7 @@ conformance!(
     changes::what_was_discarded_is_discarded_however_often_it_fails,
     changes::a_letter_that_was_edited_meanwhile_is_not_closed,
     changes::states_are_listed_one_by_one_and_together,
+    changes::what_waits_is_counted_without_taking_it_out_of_sight,
     changes::an_edit_keeps_the_original_and_counts,
     changes::an_edit_of_what_was_edited_meanwhile_or_does_not_wait_is_refused,
     changes::a_large_record_is_edited_into_another_and_both_come_back,

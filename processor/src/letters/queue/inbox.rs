@@ -5,9 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
-};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -15,12 +12,10 @@ use super::Patience;
 use super::pile::{Handle, Pile};
 use crate::clock::Deadline;
 use crate::letters::LetterId;
-use crate::outcome::{Fault, FaultKind};
+use crate::outcome::Fault;
 use crate::retry::RetryPolicy;
-use crate::sink::fault::{fault, kind_of_code};
+use crate::sqs::{BATCH, Entry, Queue, Receive};
 
-/// The most messages of one request.
-const BATCH: usize = 10;
 /// How many requests receive side by side: ten thousand letters are a thousand requests.
 const AT_ONCE: usize = 4;
 /// So many rounds without anything new end a sweep: the queue is so large that its first messages come back already.
@@ -28,8 +23,7 @@ const MAX_STALE_ROUNDS: usize = 8;
 
 /// A queue, and what is held of it.
 pub(super) struct Inbox {
-    client: Client,
-    url: Arc<str>,
+    queue: Queue,
     patience: Patience,
     reads: RetryPolicy,
     pile: Mutex<Pile>,
@@ -44,8 +38,7 @@ pub(super) struct Inbox {
 impl Inbox {
     pub(super) fn new(client: Client, url: Arc<str>, patience: Patience, reads: RetryPolicy) -> Self {
         Self {
-            client,
-            url,
+            queue: Queue::new(client, url),
             patience,
             reads,
             pile: Mutex::default(),
@@ -101,18 +94,15 @@ impl Inbox {
 
     async fn receive(&self) -> Result<Vec<(Handle, String)>, Fault> {
         let until = self.patience.until();
-        let page = self
-            .client
-            .receive_message()
-            .queue_url(&*self.url)
-            .max_number_of_messages(BATCH as i32)
-            .visibility_timeout(seconds(self.patience.visibility))
+        let how = Receive {
+            most: BATCH,
             // Asks all of the queue's servers: else an answer without messages would say nothing.
-            .wait_time_seconds(seconds(self.patience.wait))
-            .send()
-            .await
-            .map_err(|error| fault(format!("receive letters from queue {}", self.url), &error))?;
-        let messages = page.messages.unwrap_or_default().into_iter();
+            wait: self.patience.wait,
+            visibility: self.patience.visibility,
+            with_attributes: false,
+            attempt: None,
+        };
+        let messages = self.queue.receive(&how).await?.into_iter();
         Ok(messages
             .filter_map(|message| {
                 let (message_id, receipt) = (message.message_id?, message.receipt_handle?);
@@ -153,38 +143,14 @@ impl Inbox {
     }
 
     async fn set_visibility(&self, batch: &[Handle], visibility: Duration) -> Result<bool, Fault> {
-        let doing = || format!("change the visibility of messages in queue {}", self.url);
-        let entry = |(place, handle): (usize, &Handle)| {
-            ChangeMessageVisibilityBatchRequestEntry::builder()
-                .id(place.to_string())
-                .receipt_handle(&handle.receipt)
-                .visibility_timeout(seconds(visibility))
-                .build()
-                .map_err(|error| Fault::from_error(FaultKind::Rejected, doing(), &error))
-        };
-        let entries = batch.iter().enumerate().map(entry).collect::<Result<Vec<_>, Fault>>()?;
-        let request = self.client.change_message_visibility_batch().queue_url(&*self.url);
-        let done = request.set_entries(Some(entries)).send().await;
-        let done = done.map_err(|error| fault(doing(), &error))?;
-        judge(doing, done.failed()).map(|lost| lost == 0)
+        let messages: Vec<_> = receipts(batch).into_iter().map(|receipt| (receipt, visibility)).collect();
+        lost(self.queue.set_visibility(&messages).await?).map(|lost| lost == 0)
     }
 
     /// Deletes messages for good. Those that others have received meanwhile stay.
     pub(super) async fn delete(&self, handles: &[Handle]) -> Result<(), Fault> {
-        let doing = || format!("delete messages from queue {}", self.url);
         for batch in handles.chunks(BATCH) {
-            let entry = |(place, handle): (usize, &Handle)| {
-                DeleteMessageBatchRequestEntry::builder()
-                    .id(place.to_string())
-                    .receipt_handle(&handle.receipt)
-                    .build()
-                    .map_err(|error| Fault::from_error(FaultKind::Rejected, doing(), &error))
-            };
-            let entries = batch.iter().enumerate().map(entry).collect::<Result<Vec<_>, Fault>>()?;
-            let request = self.client.delete_message_batch().queue_url(&*self.url);
-            let done = request.set_entries(Some(entries)).send().await;
-            let done = done.map_err(|error| fault(doing(), &error))?;
-            judge(doing, done.failed())?;
+            lost(self.queue.delete(&receipts(batch)).await?)?;
         }
         Ok(())
     }
@@ -239,23 +205,15 @@ impl Drop for Visit {
     }
 }
 
-/// How many entries of a batch failed because others have received their messages; any other failure is a fault.
-fn judge(doing: impl Fn() -> String, failed: &[BatchResultErrorEntry]) -> Result<usize, Fault> {
-    for entry in failed {
-        // A FIFO queue calls a receipt that is over an invalid parameter.
-        if matches!(entry.code(), "ReceiptHandleIsInvalid" | "MessageNotInflight" | "InvalidParameterValue") {
-            continue;
-        }
-        let kind = match (kind_of_code(entry.code()), entry.sender_fault()) {
-            (FaultKind::Misconfigured | FaultKind::Rejected, false) => FaultKind::Unavailable,
-            (kind, _) => kind,
-        };
-        let cause = format!("{}: {}", entry.code(), entry.message().unwrap_or("no message"));
-        return Err(Fault { kind, causes: vec![doing(), cause] });
-    }
-    Ok(failed.len())
+fn receipts(handles: &[Handle]) -> Vec<&str> {
+    handles.iter().map(|handle| handle.receipt.as_str()).collect()
 }
 
-fn seconds(duration: Duration) -> i32 {
-    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+/// How many entries of a batch failed because others have received their messages; any other failure is a fault.
+fn lost(entries: Vec<Entry>) -> Result<usize, Fault> {
+    entries.into_iter().try_fold(0, |lost, entry| match entry {
+        Entry::Done => Ok(lost),
+        Entry::Gone => Ok(lost + 1),
+        Entry::Failed(fault) => Err(fault),
+    })
 }

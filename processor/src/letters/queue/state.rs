@@ -1,15 +1,38 @@
 //! Where letters of a queue stand.
 
+use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::QueueLetters;
 use super::inbox::Visit;
 use super::pile::Pile;
-use crate::letters::{LetterId, LetterState, STATES_AT_ONCE};
+use crate::clock::Deadline;
+use crate::letters::{LetterId, LetterState, STATES_AT_ONCE, reads};
 use crate::outcome::Fault;
+use crate::sink::fault::fault;
+
+/// The messages that can be received, those that someone has received, and those that come later.
+const MESSAGES: [QueueAttributeName; 3] = [
+    QueueAttributeName::ApproximateNumberOfMessages,
+    QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+];
 
 impl QueueLetters {
+    /// About how many messages there are: to look at them is to take them out of others' sight.
+    pub(super) async fn messages(&self) -> Result<u64, Fault> {
+        let doing = || format!("count the messages of queue {}", self.url);
+        let ask = || async {
+            let request = self.client.get_queue_attributes().queue_url(&*self.url);
+            let sent = request.set_attribute_names(Some(MESSAGES.to_vec())).send().await;
+            sent.map_err(|error| fault(doing(), &error))
+        };
+        let answer = reads().run(Deadline::NONE, "count letters", ask).await?;
+        let count = |name| answer.attributes()?.get(name)?.parse::<u64>().ok();
+        Ok(MESSAGES.iter().filter_map(count).sum())
+    }
+
     pub(super) async fn state_of(&self, id: &LetterId) -> Result<Option<LetterState>, Fault> {
         if let Some(closed) = self.closed.state(id).await? {
             return Ok(Some(closed));
