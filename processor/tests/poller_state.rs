@@ -1,5 +1,6 @@
-//! What pollers agree on, in its table over the real protocol: who owns which shard, through lost replies, conflicts and races.
-#![expect(clippy::unwrap_used, reason = "a helper that fails has to fail its test")]
+//! What pollers agree on: who owns which shard, through lost replies, conflicts and races. The contract is kept by the table,
+//! over the real protocol, and by the store in memory that the simulation rests on.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails has to fail its test")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,11 @@ use millstream_test_support::embedded::{Embedded, START};
 use millstream_test_support::faults::{Fault, Rule};
 use serde_json::{Value, json};
 
+use memory_state::MemoryState;
+
+#[path = "simulation/memory_state.rs"]
+mod memory_state;
+
 const TABLE: &str = "dev-state";
 const STREAM: &str = "arn:aws:dynamodb:eu-west-1:0:table/Orders/stream/2025-06-15T15:06:40.000";
 const DAY: u64 = 86_400;
@@ -36,14 +42,50 @@ key = { orderId = "{orderId}" }
 set = { total = "{total}" }
 "#;
 
+/// The contract: every store has to keep it.
+macro_rules! kept_by_every_store {
+    ($($case:ident,)*) => {
+        mod in_a_table {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(super::World::in_a_table().await).await;
+            })*
+        }
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(super::World::in_memory()).await;
+            })*
+        }
+    };
+}
+
+kept_by_every_store! {
+    a_shard_comes_back_as_it_was_written,
+    rows_that_are_known_stay_as_they_are,
+    the_streams_of_a_table_are_remembered_in_their_order,
+    a_worker_beats_leaves_and_keeps_its_mail,
+    a_shard_is_claimed_from_nobody_and_from_the_dead_alone,
+    of_many_that_claim_one_shard_exactly_one_has_it,
+    many_shards_change_their_owner_together_and_one_that_cannot_holds_up_no_other,
+    what_is_done_for_good_is_not_claimed,
+    a_checkpoint_after_a_take_over_is_lost,
+    a_shard_is_handed_over_only_to_who_stays,
+    the_end_of_a_shard_brings_its_children_in_one_transaction,
+    a_shard_without_children_ends_again_and_can_be_handed_over,
+    a_gap_is_recorded_once_and_halts_if_it_shall,
+    a_write_whose_reply_was_lost_is_done_when_it_is_repeated,
+    a_repeated_write_that_another_has_overtaken_is_lost,
+}
+
 #[tokio::test]
 async fn setup_makes_the_table_for_what_a_poller_can_read() {
-    let world = World::new().await;
-    let described = world.db.perform("DescribeTable", json!({ "TableName": TABLE })).await;
+    let world = World::in_a_table().await;
+    let described = world.db().perform("DescribeTable", json!({ "TableName": TABLE })).await;
     let keys = described["Table"]["KeySchema"].as_array().unwrap();
     let keys: Vec<&str> = keys.iter().filter_map(|key| key["AttributeName"].as_str()).collect();
     assert_eq!(keys, ["consumer", "row"]);
-    let ttl = world.db.perform("DescribeTimeToLive", json!({ "TableName": TABLE })).await;
+    let ttl = world.db().perform("DescribeTimeToLive", json!({ "TableName": TABLE })).await;
     assert_eq!(ttl["TimeToLiveDescription"]["AttributeName"], "expires");
     let topic = CONFIG.replace("table = \"Orders\"", "topic = \"arn:aws:sns:eu-west-1:000000000000:orders\"");
     let config = Config::parse("test.toml", &topic, &|_| None).unwrap();
@@ -51,9 +93,7 @@ async fn setup_makes_the_table_for_what_a_poller_can_read() {
     assert!(!made.contains(&TABLE.to_owned()), "{made:?}");
 }
 
-#[tokio::test]
-async fn a_shard_comes_back_as_it_was_written() {
-    let world = World::new().await;
+async fn a_shard_comes_back_as_it_was_written(world: World) {
     let full = ShardRow {
         parent: Some("p".into()),
         owner: Some(session("a")),
@@ -61,6 +101,7 @@ async fn a_shard_comes_back_as_it_was_written() {
         checkpoint: Checkpoint::After("49100000000000000000001".to_owned()),
         acks: Acks::from_text("49100000000000000000003-49100000000000000000005"),
         trouble: Some("the table Accounting is missing".to_owned()),
+        behind_since: Some(START - 7),
         ..shard("full")
     };
     let since = ShardRow { checkpoint: Checkpoint::Since(START), state: ShardState::Gap, ..shard("since") };
@@ -72,9 +113,7 @@ async fn a_shard_comes_back_as_it_was_written() {
     assert!(other.shards(STREAM).await.unwrap().is_empty(), "consumers share a table and nothing else");
 }
 
-#[tokio::test]
-async fn rows_that_are_known_stay_as_they_are() {
-    let world = World::new().await;
+async fn rows_that_are_known_stay_as_they_are(world: World) {
     world.own("s", "a").await;
     let before = world.state.shards(STREAM).await.unwrap();
     world.state.add(STREAM, &[shard("s"), shard("t")]).await.unwrap();
@@ -82,9 +121,7 @@ async fn rows_that_are_known_stay_as_they_are() {
     assert_eq!(world.row("t").await, shard("t"));
 }
 
-#[tokio::test]
-async fn the_streams_of_a_table_are_remembered_in_their_order() {
-    let world = World::new().await;
+async fn the_streams_of_a_table_are_remembered_in_their_order(world: World) {
     let table = STREAM.split_once("/stream/").unwrap().0;
     let later = STREAM.replace("2025-06-15", "2025-06-16");
     let other = STREAM.replace("Orders", "OrdersOfOthers");
@@ -97,7 +134,7 @@ async fn the_streams_of_a_table_are_remembered_in_their_order() {
 
 #[tokio::test]
 async fn many_shards_are_listed_over_pages_and_never_scanned() {
-    let world = World::new().await;
+    let world = World::in_a_table().await;
     let acks =
         (0..20).map(|n| format!("{n:040}-{n:040}")).collect::<Vec<_>>().join(",").replace("0000-", "0009-");
     let many = (0..1_200).map(|n| ShardRow {
@@ -107,16 +144,16 @@ async fn many_shards_are_listed_over_pages_and_never_scanned() {
     });
     let many: Vec<ShardRow> = many.collect();
     world.state.add(STREAM, &many).await.unwrap();
-    world.db.clear_requests();
+    world.db().clear_requests();
     assert_eq!(world.state.shards(STREAM).await.unwrap().len(), 1_200);
-    let requests = world.db.requests();
+    let requests = world.db().requests();
     assert!(requests.len() > 1, "more than 1 MB is more than one page");
     assert!(requests.iter().all(|it| it.operation == "Query" && it.body["ConsistentRead"] == true));
 }
 
 #[tokio::test]
 async fn parents_are_added_before_their_children() {
-    let world = World::new().await;
+    let world = World::in_a_table().await;
     let listed: Vec<Listed> = (0..30_u32)
         .rev()
         .map(|n| Listed {
@@ -126,19 +163,18 @@ async fn parents_are_added_before_their_children() {
             closed: n < 20,
         })
         .collect();
-    world.db.clear_requests();
+    world.db().clear_requests();
     // However they are given.
     let mut rows = to_add(&listed, &[], &Checkpoint::TrimHorizon, START);
     rows.reverse();
     world.state.add(STREAM, &rows).await.unwrap();
-    let rows: Vec<String> = world.db.requests().iter().map(|it| text(&it.body["Item"]["row"]["S"])).collect();
+    let rows: Vec<String> =
+        world.db().requests().iter().map(|it| text(&it.body["Item"]["row"]["S"])).collect();
     let place = |n: u32| rows.iter().position(|row| *row == format!("shard/s{n}")).unwrap();
     assert!((10..30).all(|n| place(n - 10) < place(n)), "{rows:?}");
 }
 
-#[tokio::test]
-async fn a_worker_beats_leaves_and_keeps_its_mail() {
-    let world = World::new().await;
+async fn a_worker_beats_leaves_and_keeps_its_mail(world: World) {
     let row = world.beat("a", 1).await;
     assert_eq!(world.state.workers().await.unwrap(), std::slice::from_ref(&row));
     let claim = world.own("s", "b").await;
@@ -148,7 +184,7 @@ async fn a_worker_beats_leaves_and_keeps_its_mail() {
     world.state.beat(&drains).await.unwrap();
     let seen = world.state.workers().await.unwrap();
     assert_eq!(seen, [WorkerRow { mail: 1, ..drains.clone() }], "a heartbeat does not take the mail away");
-    assert_eq!(world.raw("workers", "worker/a").await["expires"], START + 60 + DAY);
+    assert_eq!(world.expires("workers", "worker/a").await, Some(START + 60 + DAY));
     // A heartbeat that was on its way for long sets nothing back.
     world.state.beat(&row).await.unwrap();
     assert_eq!(world.state.workers().await.unwrap(), seen);
@@ -158,9 +194,7 @@ async fn a_worker_beats_leaves_and_keeps_its_mail() {
     }
 }
 
-#[tokio::test]
-async fn a_shard_is_claimed_from_nobody_and_from_the_dead_alone() {
-    let world = World::new().await;
+async fn a_shard_is_claimed_from_nobody_and_from_the_dead_alone(world: World) {
     let dead = world.beat("dead", 5).await;
     let free = world.free("s").await;
     assert_eq!(world.claim(&free, None, "dead").await, Held::Done);
@@ -180,10 +214,9 @@ async fn a_shard_is_claimed_from_nobody_and_from_the_dead_alone() {
     assert_eq!(world.claim(&gone, None, "b").await, Held::Done, "the owner has no row any more");
 }
 
-#[tokio::test]
-async fn of_many_that_claim_one_shard_exactly_one_has_it() {
+async fn of_many_that_claim_one_shard_exactly_one_has_it(world: World) {
     for from_the_dead in [false, true] {
-        let world = World::new().await;
+        let world = world.fresh().await;
         let dead = world.beat("dead", 9).await;
         let seen = match from_the_dead {
             false => world.free("s").await,
@@ -205,9 +238,7 @@ async fn of_many_that_claim_one_shard_exactly_one_has_it() {
     }
 }
 
-#[tokio::test]
-async fn many_shards_change_their_owner_together_and_one_that_cannot_holds_up_no_other() {
-    let world = World::new().await;
+async fn many_shards_change_their_owner_together_and_one_that_cannot_holds_up_no_other(world: World) {
     let (dead, _) = (world.beat("a", 4).await, world.beat("b", 1).await);
     let free: Vec<ShardRow> = (0..250).map(|number| shard(&format!("s{number:03}"))).collect();
     world.state.add(STREAM, &free).await.unwrap();
@@ -216,11 +247,13 @@ async fn many_shards_change_their_owner_together_and_one_that_cannot_holds_up_no
     // One of them has gone elsewhere since it was seen.
     let seen = world.state.shards(STREAM).await.unwrap();
     assert_eq!(world.state.hand_over(&claim("s120", "a", 1), None).await.unwrap(), Held::Done);
-    let transactions = || world.db.faults().count("TransactWriteItems");
-    let before = transactions();
+    let before = world.transactions();
     let held = world.state.claim_all(STREAM, &seen, Some(&dead), &session("b")).await.unwrap();
     let lost: Vec<usize> = (0..250).filter(|place| held[*place] == Held::Lost).collect();
-    assert_eq!((lost, transactions() - before), (vec![120], 4));
+    assert_eq!(lost, [120]);
+    if let Some((now, before)) = world.transactions().zip(before) {
+        assert_eq!(now - before, 4, "of a hundred each, and the one that was refused again");
+    }
 
     // Back to one that takes no more shards: none goes.
     let claims: Vec<Claim> =
@@ -229,12 +262,14 @@ async fn many_shards_change_their_owner_together_and_one_that_cannot_holds_up_no
     assert_eq!(held, [Held::Lost; 249]);
     let held = world.state.hand_over_all(&claims, Some(&dead.session)).await.unwrap();
     assert_eq!(held, [Held::Done; 249]);
-    assert_eq!(world.raw("workers", "worker/a").await["mail"], 3, "one for each transaction");
+    let row = world.state.workers().await.unwrap().into_iter().find(|row| row.session == dead.session);
+    assert!(row.as_ref().is_some_and(|row| row.mail > 0), "{row:?}");
+    if world.transactions().is_some() {
+        assert_eq!(row.map(|row| row.mail), Some(3), "one for each transaction");
+    }
 }
 
-#[tokio::test]
-async fn what_is_done_for_good_is_not_claimed() {
-    let world = World::new().await;
+async fn what_is_done_for_good_is_not_claimed(world: World) {
     let ended = ShardRow { state: ShardState::Ended, ..shard("s") };
     assert_eq!(world.claim(&ended, None, "a").await, Held::Lost);
     // Where something was lost, someone may decide that what is left is read.
@@ -256,20 +291,22 @@ async fn what_is_done_for_good_is_not_claimed() {
     assert_eq!(world.claim(&seen, None, "b").await, Held::Lost);
 }
 
-#[tokio::test]
-async fn a_checkpoint_after_a_take_over_is_lost() {
-    let world = World::new().await;
+async fn a_checkpoint_after_a_take_over_is_lost(world: World) {
     let old = world.own("s", "a").await;
     let at = Checkpoint::After("100".to_owned());
     let acks = Acks::from_text("102-104");
-    assert_eq!(world.state.checkpoint(&old, &at, &acks, Some("no table")).await.unwrap(), Held::Done);
+    assert_eq!(
+        world.state.checkpoint(&old, &at, &acks, Some("no table"), Some(7)).await.unwrap(),
+        Held::Done
+    );
     let row = world.row("s").await;
     assert_eq!((&row.checkpoint, &row.acks, row.trouble.as_deref()), (&at, &acks, Some("no table")));
+    assert_eq!(row.behind_since, Some(7));
     assert_eq!(world.claim(&row, None, "b").await, Held::Done);
     let taken = world.row("s").await;
     let late = Checkpoint::After("200".to_owned());
     let none = Acks::default();
-    assert_eq!(world.state.checkpoint(&old, &late, &none, None).await.unwrap(), Held::Lost);
+    assert_eq!(world.state.checkpoint(&old, &late, &none, None, None).await.unwrap(), Held::Lost);
     assert_eq!(world.state.hand_over(&old, None).await.unwrap(), Held::Lost);
     assert_eq!(world.state.end(&old, &[]).await.unwrap(), Held::Lost);
     assert_eq!(world.state.end(&old, &[child("c")]).await.unwrap(), Held::Lost);
@@ -280,16 +317,18 @@ async fn a_checkpoint_after_a_take_over_is_lost() {
     assert!(world.state.gaps(STREAM).await.unwrap().is_empty());
     // The same session, back after another had it: the epoch tells.
     let back = Claim { owner: session("b"), ..old };
-    assert_eq!(world.state.checkpoint(&back, &late, &none, None).await.unwrap(), Held::Lost);
+    assert_eq!(world.state.checkpoint(&back, &late, &none, None, None).await.unwrap(), Held::Lost);
     let now = Claim { epoch: 2, ..back };
-    assert_eq!(world.state.checkpoint(&now, &late, &none, None).await.unwrap(), Held::Done);
+    assert_eq!(world.state.checkpoint(&now, &late, &none, None, None).await.unwrap(), Held::Done);
     let row = world.row("s").await;
-    assert_eq!((row.checkpoint, row.acks, row.trouble), (late, none, None));
+    assert_eq!((row.checkpoint, row.acks, row.trouble, row.behind_since), (late, none, None, None));
+    // Who reads the next row is told nothing of a shard that is done.
+    world.state.checkpoint(&now, &at, &Acks::default(), None, Some(7)).await.unwrap();
+    assert_eq!(world.state.end(&now, &[child("c")]).await.unwrap(), Held::Done);
+    assert_eq!(world.row("s").await.behind_since, None);
 }
 
-#[tokio::test]
-async fn a_shard_is_handed_over_only_to_who_stays() {
-    let world = World::new().await;
+async fn a_shard_is_handed_over_only_to_who_stays(world: World) {
     let claim = world.own("s", "a").await;
     assert_eq!(
         world.state.hand_over(&claim, Some(&session("b"))).await.unwrap(),
@@ -317,21 +356,21 @@ async fn a_shard_is_handed_over_only_to_who_stays() {
     assert_eq!((row.owner, row.epoch), (None, 3));
 }
 
-#[tokio::test]
-async fn the_end_of_a_shard_brings_its_children_in_one_transaction() {
-    let world = World::new().await;
+async fn the_end_of_a_shard_brings_its_children_in_one_transaction(world: World) {
     let claim = world.own("p", "a").await;
     let known = ShardRow { parent: Some("p".into()), checkpoint: Checkpoint::Since(5), ..shard("known") };
     let theirs = ShardRow { owner: Some(session("b")), epoch: 3, ..shard("theirs") };
     let done = ShardRow { state: ShardState::Ended, ..shard("done") };
     world.state.add(STREAM, &[known.clone(), theirs.clone(), done.clone()]).await.unwrap();
     world.clock.advance(100);
-    world.db.clear_requests();
+    world.forget_requests();
     let children = ["c1", "known", "theirs", "done", "c2"].map(child);
     assert_eq!(world.state.end(&claim, &children).await.unwrap(), Held::Done);
-    assert_eq!(world.db.faults().count("TransactWriteItems"), 2, "asked again without the one that is done");
+    if let Some(transactions) = world.transactions() {
+        assert_eq!(transactions, 2, "asked again without the one that is done");
+    }
     assert_eq!(world.row("p").await.state, ShardState::Ended);
-    assert_eq!(world.raw(STREAM, "shard/p").await["expires"], START + 100 + 2 * DAY);
+    assert_eq!(world.expires(STREAM, "shard/p").await, Some(START + 100 + 2 * DAY));
     for name in ["c1", "c2"] {
         let child = ShardRow {
             parent: Some("p".into()),
@@ -342,7 +381,7 @@ async fn the_end_of_a_shard_brings_its_children_in_one_transaction() {
             ..shard(name)
         };
         assert_eq!(world.row(name).await, child);
-        assert!(world.raw(STREAM, &format!("shard/{name}")).await["expires"].is_null());
+        assert_eq!(world.expires(STREAM, &format!("shard/{name}")).await, None);
     }
     let known = ShardRow { owner: Some(session("a")), ..known };
     assert_eq!(world.row("known").await, known, "it was nobody's");
@@ -358,17 +397,15 @@ async fn the_end_of_a_shard_brings_its_children_in_one_transaction() {
     assert_eq!(world.row("p").await.state, ShardState::Ended, "its children stay known");
 }
 
-#[tokio::test]
-async fn a_shard_without_children_ends_again_and_can_be_handed_over() {
-    let world = World::new().await;
+async fn a_shard_without_children_ends_again_and_can_be_handed_over(world: World) {
     let claim = world.own("p", "a").await;
     assert_eq!(world.state.end(&claim, &[]).await.unwrap(), Held::Done);
     world.clock.advance(DAY);
     assert_eq!(world.state.end(&claim, &[]).await.unwrap(), Held::Done);
     assert_eq!(world.row("p").await.state, ShardState::EndedNoChildren);
     assert_eq!(
-        world.raw(STREAM, "shard/p").await["expires"],
-        START + 2 * DAY,
+        world.expires(STREAM, "shard/p").await,
+        Some(START + 2 * DAY),
         "it is not remembered for ever"
     );
     world.beat("b", 1).await;
@@ -379,12 +416,10 @@ async fn a_shard_without_children_ends_again_and_can_be_handed_over() {
     assert_eq!(world.state.hand_over(&theirs, None).await.unwrap(), Held::Lost, "it has ended for good");
 }
 
-#[tokio::test]
-async fn a_gap_is_recorded_once_and_halts_if_it_shall() {
-    let world = World::new().await;
+async fn a_gap_is_recorded_once_and_halts_if_it_shall(world: World) {
     let claim = world.own("s", "a").await;
     let at = Checkpoint::After("100".to_owned());
-    world.state.checkpoint(&claim, &at, &Acks::default(), None).await.unwrap();
+    world.state.checkpoint(&claim, &at, &Acks::default(), None, None).await.unwrap();
     assert_eq!(world.state.gap(&claim, &gap("s"), false).await.unwrap(), Held::Done);
     assert_eq!(world.row("s").await.checkpoint, at, "what is not done is not said to be");
     let again = GapRow { found_at: START + 500, before: Some("150".to_owned()), ..gap("s") };
@@ -397,15 +432,14 @@ async fn a_gap_is_recorded_once_and_halts_if_it_shall() {
     assert_eq!(world.state.gaps(STREAM).await.unwrap(), [found, elsewhere]);
     let row = world.row("s").await;
     assert_eq!((row.state, row.owner, row.epoch), (ShardState::Gap, None, 2));
-    assert_eq!(world.raw(STREAM, &format!("gap/s/{:0>40}", 100)).await["expires"], START + 30 * DAY);
-    assert_eq!(world.state.checkpoint(&claim, &at, &Acks::default(), None).await.unwrap(), Held::Lost);
+    assert_eq!(world.expires(STREAM, &format!("gap/s/{:0>40}", 100)).await, Some(START + 30 * DAY));
+    assert_eq!(world.state.checkpoint(&claim, &at, &Acks::default(), None, None).await.unwrap(), Held::Lost);
 }
 
 /// Each write, sent again after its reply was lost: it is done, and done once.
-#[tokio::test]
-async fn a_write_whose_reply_was_lost_is_done_when_it_is_repeated() {
+async fn a_write_whose_reply_was_lost_is_done_when_it_is_repeated(world: World) {
     for halt in [false, true] {
-        let world = World::new().await;
+        let world = world.fresh().await;
         let (dead, _) = (world.beat("dead", 3).await, world.beat("b", 1).await);
         let free = world.free("s").await;
         world.twice("UpdateItem", Held::Done, || world.state.claim(STREAM, &free, None, &dead.session)).await;
@@ -415,7 +449,7 @@ async fn a_write_whose_reply_was_lost_is_done_when_it_is_repeated() {
         let mine = claim("s", "a", 2);
         let at = Checkpoint::After("100".to_owned());
         let none = Acks::default();
-        world.twice("UpdateItem", Held::Done, || world.state.checkpoint(&mine, &at, &none, None)).await;
+        world.twice("UpdateItem", Held::Done, || world.state.checkpoint(&mine, &at, &none, None, None)).await;
         let b = session("b");
         world.twice("Transact", Held::Done, || world.state.hand_over(&mine, Some(&b))).await;
         let theirs = claim("s", "b", 3);
@@ -437,13 +471,10 @@ async fn a_write_whose_reply_was_lost_is_done_when_it_is_repeated() {
     }
 }
 
-#[tokio::test]
-async fn a_repeated_write_that_another_has_overtaken_is_lost() {
-    let world = World::new().await;
+async fn a_repeated_write_that_another_has_overtaken_is_lost(world: World) {
     world.beat("b", 1).await;
     let mine = world.own("s", "a").await;
-    world.db.faults().add(Rule::any(Fault::LoseReply).first(1));
-    world.state.hand_over(&mine, None).await.unwrap_err();
+    world.lose_reply("UpdateItem", || world.state.hand_over(&mine, None)).await;
     assert_eq!(world.claim(&world.row("s").await, None, "b").await, Held::Done);
     assert_eq!(world.state.hand_over(&mine, None).await.unwrap(), Held::Lost);
     assert_eq!(world.row("s").await.owner, Some(session("b")));
@@ -451,7 +482,7 @@ async fn a_repeated_write_that_another_has_overtaken_is_lost() {
 
 #[tokio::test]
 async fn what_fails_says_what_it_is_and_writes_nothing() {
-    let world = World::new().await;
+    let world = World::in_a_table().await;
     let (dead, claim) = (world.beat("dead", 3).await, world.own("s", "dead").await);
     let seen = world.row("s").await;
     let faults = [
@@ -464,32 +495,33 @@ async fn what_fails_says_what_it_is_and_writes_nothing() {
         (Fault::TableMissing, FaultKind::Misconfigured),
     ];
     for (wire, kind) in faults {
-        let rule = world.db.faults().add(Rule::any(wire.clone()));
+        let rule = world.db().faults().add(Rule::any(wire.clone()));
         let a = session("a");
         let claimed = world.state.claim(STREAM, &seen, Some(&dead), &a).await.unwrap_err();
         assert_eq!(claimed.kind, kind, "{wire:?}: {claimed}");
         assert!(claimed.to_string().contains(TABLE), "{claimed}");
-        let single = world.state.checkpoint(&claim, &Checkpoint::TrimHorizon, &Acks::default(), None).await;
+        let single =
+            world.state.checkpoint(&claim, &Checkpoint::TrimHorizon, &Acks::default(), None, None).await;
         // Alone, a write has no reasons of a cancelled transaction to read.
         if !matches!(wire, Fault::Cancelled(_)) {
             assert_eq!(single.unwrap_err().kind, kind, "{wire:?}");
         }
         assert!(world.state.workers().await.unwrap_err().to_string().contains(TABLE), "{wire:?}");
-        world.db.faults().remove(rule);
+        world.db().faults().remove(rule);
         assert_eq!(world.row("s").await, seen);
     }
 }
 
 #[tokio::test]
 async fn a_damaged_row_is_named() {
-    let world = World::new().await;
+    let world = World::in_a_table().await;
     let item = json!({ "consumer": format!("shop/{STREAM}"), "row": "shard/s", "state": "open", "epoch": 1, "writtenAt": 1 });
     let damages = [("checkpoint", json!("somewhere")), ("state", json!("asleep")), ("epoch", json!("many"))];
     for (name, damage) in damages {
         let mut item = item.clone();
         item["checkpoint"] = json!("trim-horizon");
         item[name] = damage;
-        world.db.put(TABLE, item).await;
+        world.db().put(TABLE, item).await;
         let refused = world.state.shards(STREAM).await.unwrap_err();
         assert_eq!(refused.kind, FaultKind::Misconfigured);
         let words = refused.to_string();
@@ -500,24 +532,70 @@ async fn a_damaged_row_is_named() {
 static GAP: std::sync::LazyLock<GapRow> = std::sync::LazyLock::new(|| gap("s"));
 
 struct World {
-    db: Embedded,
+    kept: Kept,
     clock: Arc<ManualClock>,
-    state: TableState,
+    state: Arc<dyn StateStore>,
+}
+
+/// Where the state is kept.
+enum Kept {
+    Table(Embedded),
+    Memory(MemoryState),
 }
 
 impl World {
-    async fn new() -> Self {
+    async fn in_a_table() -> Self {
         let db = Embedded::new();
         let config = Config::parse("test.toml", CONFIG, &|_| None).unwrap();
         let made = create_tables(&config, &Aws::from_config(db.backstage())).await.unwrap();
         assert!(made.contains(&TABLE.to_owned()), "{made:?}");
         let clock = Arc::new(ManualClock(AtomicU64::new(START)));
         let state = TableState::new(db.dynamodb(), TABLE.into(), "shop".into(), clock.clone());
-        Self { db, clock, state }
+        Self { kept: Kept::Table(db), clock, state: Arc::new(state) }
     }
 
-    fn consumer(&self, name: &str) -> TableState {
-        TableState::new(self.db.dynamodb(), TABLE.into(), name.into(), self.clock.clone())
+    fn in_memory() -> Self {
+        let clock = Arc::new(ManualClock(AtomicU64::new(START)));
+        let state = MemoryState::new("shop", clock.clone());
+        Self { kept: Kept::Memory(state.clone()), clock, state: Arc::new(state) }
+    }
+
+    /// Another one of the same kind.
+    async fn fresh(&self) -> Self {
+        match self.kept {
+            Kept::Table(_) => Self::in_a_table().await,
+            Kept::Memory(_) => Self::in_memory(),
+        }
+    }
+
+    fn db(&self) -> &Embedded {
+        match &self.kept {
+            Kept::Table(db) => db,
+            Kept::Memory(_) => panic!("only a table has a database"),
+        }
+    }
+
+    /// How many transactions there were, if this is a table.
+    fn transactions(&self) -> Option<usize> {
+        match &self.kept {
+            Kept::Table(db) => Some(db.faults().count("TransactWriteItems")),
+            Kept::Memory(_) => None,
+        }
+    }
+
+    fn forget_requests(&self) {
+        if let Kept::Table(db) = &self.kept {
+            db.clear_requests();
+        }
+    }
+
+    fn consumer(&self, name: &str) -> Arc<dyn StateStore> {
+        match &self.kept {
+            Kept::Table(db) => {
+                Arc::new(TableState::new(db.dynamodb(), TABLE.into(), name.into(), self.clock.clone()))
+            }
+            Kept::Memory(state) => Arc::new(state.consumer(name)),
+        }
     }
 
     async fn beat(&self, name: &str, heartbeat: u64) -> WorkerRow {
@@ -530,6 +608,9 @@ impl World {
             version: "0.1.0".to_owned(),
         };
         self.state.beat(&row).await.unwrap();
+        if let Kept::Memory(state) = &self.kept {
+            assert!(state.is_there(&row.session));
+        }
         row
     }
 
@@ -552,12 +633,22 @@ impl World {
 
     async fn row(&self, name: &str) -> ShardRow {
         let rows = self.state.shards(STREAM).await.unwrap();
-        rows.into_iter().find(|row| *row.shard == *name).unwrap()
+        let row = rows.into_iter().find(|row| *row.shard == *name).unwrap();
+        if let Kept::Memory(state) = &self.kept {
+            assert_eq!(state.row(STREAM, name).as_ref(), Some(&row));
+        }
+        row
     }
 
-    /// A row as it stands in the table.
-    async fn raw(&self, place: &str, row: &str) -> Value {
-        self.db.get(TABLE, json!({ "consumer": format!("shop/{place}"), "row": row })).await.unwrap()
+    /// When a row expires, if it ever does.
+    async fn expires(&self, place: &str, row: &str) -> Option<u64> {
+        match &self.kept {
+            Kept::Table(db) => {
+                let key = json!({ "consumer": format!("shop/{place}"), "row": row });
+                db.get(TABLE, key).await.unwrap()["expires"].as_u64()
+            }
+            Kept::Memory(state) => state.expires(place, row),
+        }
     }
 
     /// Asks while the reply gets lost, and once more.
@@ -565,12 +656,24 @@ impl World {
     where
         F: Future<Output = Result<Held, millstream_processor::outcome::Fault>>,
     {
-        let operation = if operation == "Transact" { "TransactWriteItems" } else { operation };
-        let rule = self.db.faults().add(Rule::on(operation, Fault::LoseReply).first(1));
-        let lost = ask().await.unwrap_err();
-        assert_eq!((lost.kind, self.db.faults().fired(rule)), (FaultKind::Unavailable, 1), "{operation}");
-        self.db.faults().remove(rule);
+        self.lose_reply(operation, &ask).await;
         assert_eq!(ask().await.unwrap(), expected, "{operation}");
+    }
+
+    /// Asks, and never hears what became of it.
+    async fn lose_reply<F>(&self, operation: &str, ask: impl Fn() -> F)
+    where
+        F: Future<Output = Result<Held, millstream_processor::outcome::Fault>>,
+    {
+        let Kept::Table(db) = &self.kept else {
+            drop(ask().await);
+            return;
+        };
+        let operation = if operation == "Transact" { "TransactWriteItems" } else { operation };
+        let rule = db.faults().add(Rule::on(operation, Fault::LoseReply).first(1));
+        let lost = ask().await.unwrap_err();
+        assert_eq!((lost.kind, db.faults().fired(rule)), (FaultKind::Unavailable, 1), "{operation}");
+        db.faults().remove(rule);
     }
 }
 
@@ -592,6 +695,7 @@ fn shard(name: &str) -> ShardRow {
         checkpoint: Checkpoint::TrimHorizon,
         acks: Acks::default(),
         trouble: None,
+        behind_since: None,
         written_at: START,
     }
 }
