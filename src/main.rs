@@ -30,13 +30,17 @@ enum Command {
     Demo(commands::demo::DemoArgs),
     /// Says what a config means, what may surprise in it, and what its writes cost
     Check(commands::check::CheckArgs),
+    /// Asks a poller on this host whether it lives, and ends with 0 or 1: for the health check of a container
+    Health(commands::health::HealthArgs),
+    /// Takes over from another library, so that nothing is missed and little is read twice
+    Migrate(Box<commands::migrate::MigrateArgs>),
     /// Looks into the dead letters: what could not be projected or written, and why
     Replay(commands::replay::ReplayArgs),
     /// Reads the streams of a config, beside any number of others: the poller
     Run(Box<commands::run::RunArgs>),
     /// Makes the tables that a config needs for itself, where they are missing
     Setup(commands::setup::SetupArgs),
-    /// Tells who reads which shard, and how far each is done
+    /// Tells who reads which shard, how far each is done and behind, and what waits in letters
     Status(commands::status::StatusArgs),
 }
 
@@ -51,7 +55,7 @@ impl Command {
             Self::Replay(_) => "warn,millstream_processor::settle=error",
             // What a worker takes and hands over is what its log is for; what the SDK connects to is not.
             Self::Run(_) => "warn,millstream=info,millstream_processor=info",
-            Self::Check(_) | Self::Setup(_) | Self::Status(_) => "warn",
+            Self::Check(_) | Self::Health(_) | Self::Migrate(_) | Self::Setup(_) | Self::Status(_) => "warn",
         }
     }
 
@@ -83,6 +87,8 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         #[cfg(feature = "demo")]
         Command::Demo(args) => block_on(commands::demo::run(args)),
         Command::Check(args) => Ok(commands::check::run(args)),
+        Command::Health(args) => commands::health::run(&args),
+        Command::Migrate(args) => block_on(commands::migrate::run(*args)),
         Command::Replay(args) => block_on(async { Ok(commands::replay::run(args).await) }),
         Command::Run(args) => block_on(commands::run::run(*args)),
         Command::Setup(args) => block_on(commands::setup::run(args)),

@@ -46,6 +46,8 @@ pub mod setup;
 pub mod sink;
 /// Where changes come from, decoded once into [`millstream_projections::Change`].
 pub mod source;
+/// Requests to a queue of SQS.
+mod sqs;
 /// Reads the config file and makes clients, sinks and stores of it.
 pub mod wiring;
 

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
-use millstream_projections::Projection;
+use millstream_projections::{Projection, SourceName};
 
 use crate::lanes::Unit;
 use crate::report::Counts;
 use crate::settle::Settled;
-use crate::source::Batch;
+use crate::source::{Batch, Delivery, DeliveryId};
+
+/// What stands for the shard where nobody tells it: Lambda does not, and a queue has none.
+const NO_SHARD: &str = "-";
 
 /// What there is to tell of one batch.
 pub(crate) struct Numbers<'a> {
@@ -44,10 +47,25 @@ pub(crate) fn batch(numbers: &Numbers<'_>) {
         counter!("millstream_writes_total", "table" => resource.to_string(), "kind" => *kind)
             .increment(*written);
     }
-    histogram!("millstream_apply_seconds", "source" => source.clone()).record(numbers.took.as_secs_f64());
-    if let Some(newest) = newest(numbers.batch) {
-        gauge!("millstream_lag_seconds", "source" => source).set(numbers.now.saturating_sub(newest) as f64);
+    histogram!("millstream_apply_seconds", "source" => source).record(numbers.took.as_secs_f64());
+    // Who reads a shard tells how far it is behind, of empty pages too; a queue or a topic has no such reader.
+    let is_told = |delivery: &Delivery| matches!(delivery.id, DeliveryId::Sequence(_));
+    if !numbers.batch.deliveries.iter().any(is_told) {
+        lag_of(numbers.batch, numbers.now);
     }
+}
+
+/// How old the newest change of a batch is, where nobody knows its shard.
+pub(crate) fn lag_of(batch: &Batch, now: u64) {
+    if let Some(newest) = newest(batch) {
+        lag(&batch.source, NO_SHARD, now.saturating_sub(newest));
+    }
+}
+
+/// How far a shard of a source is behind. All series have the same labels: else sums over them would count some twice.
+pub(crate) fn lag(source: &SourceName, shard: &str, seconds: u64) {
+    let labels = [("source", source.to_string()), ("shard", shard.to_owned())];
+    gauge!("millstream_lag_seconds", &labels).set(seconds as f64);
 }
 
 /// What became of the changes in one projection.

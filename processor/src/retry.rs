@@ -28,6 +28,11 @@ impl RetryPolicy {
         Self { initial, max, elapsed, chance: Arc::new(rand::random::<f64>) }
     }
 
+    /// Other waits, by the same chance.
+    pub fn with(&self, initial: Duration, max: Duration, elapsed: Duration) -> Self {
+        Self { initial, max, elapsed, chance: self.chance.clone() }
+    }
+
     /// Starts counting the attempts at one thing.
     pub fn start(&self) -> Waits {
         let mut backoff = ExponentialBackoffBuilder::<TokioClock>::new()

@@ -9,7 +9,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use millstream_projections::config::{Config, ConfigErrors, LettersStore, SourceKind};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::holds::LedgerHolds;
 use crate::ledger::Ledger;
 use crate::letters::LetterStore;
@@ -56,7 +56,7 @@ pub fn load(path: &Path) -> Result<Config, WiringError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| WiringError::Unreadable { path: path.to_owned(), source })?;
     let environment = |name: &str| std::env::var(name).ok();
-    Ok(Config::parse(&path.display().to_string(), &text, &environment)?)
+    Ok(Config::parse_at(&path.display().to_string(), &text, &environment, SystemClock.unix_seconds())?)
 }
 
 /// Where a host finds its config: named by the environment, else beside the binary.

@@ -1,51 +1,25 @@
 //! The letters as gauges, in Prometheus' text format: how many there are, and how long the oldest one waits.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use millstream_processor::letters::{LetterHead, LetterState};
-
-/// What stands for the projection of a record that could not be decoded.
-const UNDECODED: &str = "-";
+use millstream_processor::letters::{LetterHead, Tally};
 
 /// What is known of the letters of each projection.
 #[derive(Debug)]
 pub struct Gauges {
     now: u64,
-    projections: BTreeMap<String, Waiting>,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    letters: BTreeMap<&'static str, u64>,
-    oldest: Option<u64>,
+    tally: Tally,
 }
 
 impl Gauges {
     /// No letters yet. The projections of the config have their gauges from the start, so that an alarm can end.
     pub fn new<'a>(now: u64, projections: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut gauges = Self { now, projections: BTreeMap::new() };
-        for name in projections {
-            gauges.projection(name);
-        }
-        gauges
+        Self { now, tally: Tally::of_projections(projections) }
     }
 
     /// Counts one letter.
     pub fn add(&mut self, head: &LetterHead) {
-        let waiting = self.projection(head.projection.as_deref().unwrap_or(UNDECODED));
-        *waiting.letters.entry(head.state.as_str()).or_default() += 1;
-        if head.state.waits() {
-            let first = head.first_at();
-            waiting.oldest = Some(waiting.oldest.map_or(first, |oldest| oldest.min(first)));
-        }
-    }
-
-    fn projection(&mut self, name: &str) -> &mut Waiting {
-        self.projections.entry(name.to_owned()).or_insert_with(|| {
-            let states = LetterState::ALL.into_iter().filter(|state| state.waits());
-            Waiting { letters: states.map(|state| (state.as_str(), 0)).collect(), oldest: None }
-        })
+        self.tally.add(head);
     }
 }
 
@@ -53,7 +27,7 @@ impl fmt::Display for Gauges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# HELP millstream_letters Dead letters by projection and state.")?;
         writeln!(f, "# TYPE millstream_letters gauge")?;
-        for (name, waiting) in &self.projections {
+        for (name, waiting) in &self.tally.projections {
             let name = escaped(name);
             for (state, letters) in &waiting.letters {
                 writeln!(f, "millstream_letters{{projection=\"{name}\",state=\"{state}\"}} {letters}")?;
@@ -64,7 +38,7 @@ impl fmt::Display for Gauges {
             "# HELP millstream_oldest_letter_seconds How long the oldest letter waits; 0 without one."
         )?;
         writeln!(f, "# TYPE millstream_oldest_letter_seconds gauge")?;
-        for (name, waiting) in &self.projections {
+        for (name, waiting) in &self.tally.projections {
             let (name, age) =
                 (escaped(name), waiting.oldest.map_or(0, |oldest| self.now.saturating_sub(oldest)));
             writeln!(f, "millstream_oldest_letter_seconds{{projection=\"{name}\"}} {age}")?;
@@ -80,7 +54,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use millstream_processor::letters::{Attempt, LetterId};
+    use millstream_processor::letters::{Attempt, LetterId, LetterState};
     use millstream_processor::outcome::{Fault, FaultKind};
     use millstream_projections::SourceName;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use millstream_processor::wiring::{self, WiringError};
-use millstream_projections::config::{Config, lint};
+use millstream_projections::config::{Config, SourceKind, lint};
 
 use crate::output;
 
@@ -86,6 +86,12 @@ fn page(file: &str, config: &Config) -> String {
 fn values_table(config: &Config) -> Option<String> {
     let needed = config.projections.iter().any(|projection| projection.kind.keeps_values());
     needed.then(|| config.state.values_table())
+}
+
+/// The table of the pollers' state, where the config has something that a poller can read.
+fn state_table(config: &Config) -> Option<String> {
+    let needed = config.sources.iter().any(|source| !matches!(source.kind, SourceKind::Topic(_)));
+    needed.then(|| config.state.state_table())
 }
 
 /// A config that is wrong is told on stderr; a JSON object is what was asked for, so it goes to stdout either way.

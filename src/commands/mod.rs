@@ -6,6 +6,12 @@ use std::process::ExitCode;
 /// What a config means.
 pub(crate) mod check;
 
+/// Whether a poller on this host lives.
+pub(crate) mod health;
+
+/// Takes over from another library.
+pub(crate) mod migrate;
+
 /// What the dead letters say.
 pub(crate) mod replay;
 

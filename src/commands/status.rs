@@ -1,4 +1,4 @@
-//! `millstream status`: who reads which shard, and how far each is done. Exit codes: 0 told, 1 failed, 2 wrong usage or config.
+//! `millstream status`: who reads which shard, how far each is done and behind, and what waits in letters. Exit codes: 0 told, 1 failed, 2 wrong usage or config.
 
 use std::io::{IsTerminal, stdout};
 use std::path::PathBuf;
@@ -9,18 +9,22 @@ use std::time::Duration;
 use clap::Args;
 use millstream_processor::clock::{Clock, SystemClock};
 use millstream_processor::host::poll;
+use millstream_processor::poller::state::Session;
 use millstream_processor::wiring::{self, Aws, CONFIG_FILE, CONFIG_VARIABLE};
 use millstream_projections::config::Config;
 use tokio::time::{Instant, sleep};
 
 use self::beats::Beats;
+use self::letters::Counter;
 use self::view::{StreamView, View};
 use super::Failure;
 use super::run::consumer;
 use crate::output::{complain, print};
 
 mod beats;
+mod letters;
 mod page;
+mod queues;
 mod view;
 
 /// How long one look waits for heartbeats to move: workers beat every 3.3 s unless they were told another `--ttl`.
@@ -34,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Puts the cursor into the corner of a terminal, and clears what is below.
 const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 
-/// Tells who reads which shard, and how far each is done. Changes nothing.
+/// Tells who reads which shard, how far each is done and behind, and what waits in letters. Changes nothing.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// The config file; without it, what MILLSTREAM_CONFIG names, or millstream.toml
@@ -43,9 +47,12 @@ pub(crate) struct StatusArgs {
     /// Another DynamoDB than that of the environment's AWS account
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// Whose workers and shards
-    #[arg(long, value_name = "NAME", default_value = "default", value_parser = consumer)]
-    consumer: Arc<str>,
+    /// Whose workers and shards [default: the config's, or `default`]
+    #[arg(long, value_name = "NAME", value_parser = consumer)]
+    consumer: Option<Arc<str>>,
+    /// Shows every shard, and not only those that say most
+    #[arg(long)]
+    all: bool,
     /// Prints one JSON object, with --watch one a line
     #[arg(long)]
     json: bool,
@@ -66,6 +73,10 @@ pub(crate) async fn run(args: StatusArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let watch = async {
+        // The first page says who is alive, too.
+        if let Err(failure) = observer.await_beats().await {
+            complain(&format!("error: {failure}"));
+        }
         loop {
             match observer.look().await {
                 Ok(view) => show(&view, &args)?,
@@ -84,7 +95,7 @@ pub(crate) async fn run(args: StatusArgs) -> Result<ExitCode, Failure> {
 fn show(view: &View, args: &StatusArgs) -> Result<(), Failure> {
     let text = match args.json {
         true => format!("{}\n", serde_json::json!(view)),
-        false => page::page(view),
+        false => page::page(view, args.all),
     };
     let clear = if args.watch && !args.json && stdout().is_terminal() { CLEAR } else { "" };
     Ok(print(&format!("{clear}{text}"))?)
@@ -96,23 +107,30 @@ struct Observer {
     state: Arc<dyn millstream_processor::poller::state::StateStore>,
     streams: Vec<poll::TableStream>,
     beats: Beats,
+    letters: Counter,
+    config: Config,
+    aws: Aws,
 }
 
 impl Observer {
     async fn new(config: &Config, args: &StatusArgs) -> Self {
         let aws = Aws::connect(args.endpoint.as_deref()).await;
+        let consumer = args.consumer.clone().unwrap_or_else(|| config.poller.consumer.clone());
         Self {
-            consumer: args.consumer.clone(),
             state: wiring::state(
                 config,
                 &aws,
-                args.consumer.clone(),
+                consumer.clone(),
                 wiring::ATTEMPT_TIMEOUT,
                 Arc::new(SystemClock),
             ),
+            consumer,
             // What the tables have now: a source whose table cannot be asked is told of, and hides no other.
             streams: poll::streams(config, &aws, PATIENCE).await,
             beats: Beats::default(),
+            letters: Counter::new(config, &aws),
+            config: config.clone(),
+            aws,
         }
     }
 
@@ -134,6 +152,10 @@ impl Observer {
     }
 
     async fn observe(&mut self) -> Result<(), Failure> {
+        if self.streams.is_empty() {
+            // Who reads queues alone needs no table of state.
+            return Ok(());
+        }
         let workers = self.state.workers().await;
         let workers = workers.map_err(|fault| Failure::Failed(poll::explained(fault).to_string()))?;
         self.beats.observe(workers, Instant::now());
@@ -141,7 +163,8 @@ impl Observer {
     }
 
     /// What there is to tell, as of now.
-    async fn view(&self) -> Result<View, Failure> {
+    async fn view(&mut self) -> Result<View, Failure> {
+        let letters = self.letters.view().await;
         let now = SystemClock.unix_seconds();
         let mut streams = Vec::with_capacity(self.streams.len());
         for found in &self.streams {
@@ -150,8 +173,10 @@ impl Observer {
                 let (shards, gaps) = (self.state.shards(&stream).await?, self.state.gaps(&stream).await?);
                 Ok((stream, shards, gaps))
             };
-            streams.push(StreamView::new(&found.source, &found.table, rows.await, now));
+            let is_live = |session: &Session| self.beats.moved(session);
+            streams.push(StreamView::new(&found.source, &found.table, rows.await, is_live, now));
         }
-        Ok(View::new(&self.consumer, &self.beats, streams, Instant::now()))
+        let queues = queues::look(&self.config, &self.aws).await;
+        Ok(View::new(&self.consumer, &self.beats, streams, queues, letters, Instant::now()))
     }
 }

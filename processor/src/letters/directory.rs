@@ -109,6 +109,10 @@ impl LetterStore for DirectoryLetters {
         self.blocking(move |path| Ok(read_letter(path, &id)?.and_then(|filed| filed.original))).boxed()
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn audit<'a>(&'a self, entry: &'a AuditEntry) -> BoxFuture<'a, Result<(), Fault>> {
         let entry = entry.clone();
         self.blocking(move |path| trail::append(path, &entry)).boxed()

@@ -29,9 +29,12 @@ mod id;
 pub mod queue;
 /// Letters in a DynamoDB table.
 pub mod table;
+/// How many letters wait, and for how long.
+pub mod tally;
 
 pub use filter::LetterFilter;
 pub use id::LetterId;
+pub use tally::{Tally, Waiting};
 
 /// How long a list or a person waits for a store that is throttled or away: the first wait, the longest, all together.
 const READ_RETRY: [Duration; 3] =
@@ -321,6 +324,17 @@ pub trait LetterStore: Send + Sync {
         _closing: &'a Closing,
     ) -> BoxFuture<'a, Result<bool, Fault>> {
         Box::pin(std::future::ready(Ok(false)))
+    }
+
+    /// How many letters wait. It may be asked at any time: it takes no letter out of anyone's sight. `Err` if not all can be
+    /// counted.
+    fn waiting(&self) -> BoxFuture<'_, Result<Waiting, Fault>> {
+        Box::pin(async move { Tally::of(self.list(&LetterFilter::default())).await.map(Waiting::Letters) })
+    }
+
+    /// Whether every worker sees the same letters. A directory may be that of one host.
+    fn is_shared(&self) -> bool {
+        true
     }
 
     /// Puts another record in the place of a waiting letter's. The first original is kept, and `edited` is counted up.

@@ -11,23 +11,24 @@ use tokio::time::Instant;
 use super::lineage::Listed;
 use super::listing;
 use crate::outcome::Fault;
+use crate::retry::RetryPolicy;
 
 /// From so many on, all shards are listed: that costs a request for every hundred of them.
 const MANY: usize = 4;
 
 /// What all shards of one stream ask together.
-#[derive(Debug)]
 pub(super) struct Children {
     client: Client,
     stream: Arc<str>,
+    retry: RetryPolicy,
     asking: AtomicUsize,
     /// The last listing of all shards, and when it was begun.
     listed: Mutex<Option<(Instant, Vec<Listed>)>>,
 }
 
 impl Children {
-    pub(super) fn new(client: Client, stream: Arc<str>) -> Self {
-        Self { client, stream, asking: AtomicUsize::new(0), listed: Mutex::new(None) }
+    pub(super) fn new(client: Client, stream: Arc<str>, retry: RetryPolicy) -> Self {
+        Self { client, stream, retry, asking: AtomicUsize::new(0), listed: Mutex::new(None) }
     }
 
     /// The children of a shard, as far as a listing shows them that is begun from now on.
@@ -39,12 +40,12 @@ impl Children {
             return Ok(listing::of(all, parent));
         }
         if self.asking.load(Ordering::Relaxed) < MANY
-            && let Some(children) = listing::children(&self.client, &self.stream, parent).await?
+            && let Some(children) = listing::children(&self.client, &self.stream, parent, &self.retry).await?
         {
             return Ok(children);
         }
         let begun = Instant::now();
-        let all = listing::list(&self.client, &self.stream, None).await?;
+        let all = listing::list(&self.client, &self.stream, None, &self.retry).await?;
         let children = listing::of(&all, parent);
         *listed = Some((begun, all));
         Ok(children)

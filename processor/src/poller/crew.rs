@@ -1,6 +1,6 @@
 //! One worker among others: takes shards, hands them over, starts and ends the work on them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::children::Children;
 use super::members::Members;
 use super::shard::{Ended, Lag, Order, Shared, Work};
 use super::shares;
-use super::state::{Claim, Held, Session, ShardRow};
+use super::state::{Claim, Held, Session, ShardRow, WorkerRow};
 use super::{Poller, StreamSource, streams};
 use crate::outcome::Fault;
 
@@ -55,14 +55,18 @@ pub(super) struct Crew<'a> {
     look_up_at: Instant,
     shared: HashMap<Arc<str>, Arc<Shared>>,
     members: Members,
-    jobs: HashMap<Place, Job>,
+    jobs: BTreeMap<Place, Job>,
     running: JoinSet<(Place, Ended)>,
     /// When the rows of all shards are to be read again, at the latest.
     refresh_at: Instant,
     /// When each stream is to be listed again, by whoever lists it.
     discover_at: HashMap<Arc<str>, Instant>,
+    /// Since when listings of a stream lack shards that are there.
+    incomplete_since: HashMap<Arc<str>, Instant>,
     /// Streams of which shards have ended here since they were listed.
     ended_here: HashSet<Arc<str>>,
+    /// When all children should be listed of shards that have ended, here, at one who has gone, or before this worker came.
+    settled_at: Instant,
     /// Bounds what all shards do at once.
     batches: Arc<Semaphore>,
     /// Whether the last look found a shard that somebody should read, and nobody does.
@@ -80,11 +84,13 @@ impl<'a> Crew<'a> {
             look_up_at: now,
             shared: HashMap::new(),
             members: Members::new(poller.session.clone(), poller.settings.ttl),
-            jobs: HashMap::new(),
+            jobs: BTreeMap::new(),
             running: JoinSet::new(),
             refresh_at: now,
             discover_at: HashMap::new(),
+            incomplete_since: HashMap::new(),
             ended_here: HashSet::new(),
+            settled_at: now + DISCOVER_CHILDREN,
             batches: Arc::new(Semaphore::new(BATCHES)),
             has_unread: true,
             is_leaving: false,
@@ -106,6 +112,11 @@ impl<'a> Crew<'a> {
             }
             Err(fault) => return tracing::warn!(cause = %fault, "the other workers cannot be seen now"),
         }
+        if self.members.has_lost() {
+            // Shards may have ended there whose children were listed in part only.
+            self.discover_soon();
+        }
+        self.sweep().await;
         if Instant::now() < self.refresh_at {
             return;
         }
@@ -114,7 +125,7 @@ impl<'a> Crew<'a> {
         self.look_up_streams().await;
         for source in self.sources.clone() {
             if !source.is_looked_up {
-                self.has_unread = true;
+                (self.has_unread, self.refresh_at) = (true, self.look_up_at.min(self.refresh_at));
                 continue;
             }
             let newest = source.streams.len().saturating_sub(1);
@@ -129,6 +140,25 @@ impl<'a> Crew<'a> {
                     self.has_unread = true;
                     break;
                 }
+            }
+        }
+    }
+
+    /// Streams are listed again when what is not listed now should be.
+    fn discover_soon(&mut self) {
+        self.settled_at = Instant::now() + DISCOVER_CHILDREN;
+        self.discover_at.values_mut().for_each(|at| *at = self.settled_at.min(*at));
+    }
+
+    /// Removes the rows of the dead, one worker each: whoever comes could not tell for a while that they are.
+    async fn sweep(&self) {
+        let live = self.members.live();
+        let is_mine =
+            |dead: &&WorkerRow| shares::owner_of(&dead.session.0, live) == Some(&self.poller.session);
+        for dead in self.members.all_dead().filter(is_mine) {
+            match self.poller.state.sweep(dead).await {
+                Ok(()) => tracing::warn!(session = %dead.session, host = dead.host, "a worker has died"),
+                Err(fault) => tracing::warn!(cause = %fault, "a dead worker's row is not removed now"),
             }
         }
     }
@@ -157,7 +187,6 @@ impl<'a> Crew<'a> {
                 Err(fault) => {
                     tracing::warn!(source = %newest.source, cause = %fault, "streams cannot be looked up now");
                     self.look_up_at = Instant::now() + DISCOVER_AGAIN;
-                    self.refresh_at = self.look_up_at.min(self.refresh_at);
                 }
             }
         }
@@ -190,7 +219,11 @@ impl<'a> Crew<'a> {
                 settings: poller.settings.clone(),
                 health: poller.health.subscribe(),
                 bytes: AtomicU64::new(0),
-                children: Children::new(poller.client.clone(), source.stream.clone()),
+                children: Children::new(
+                    poller.client.clone(),
+                    source.stream.clone(),
+                    poller.pipeline.limits.retry.clone(),
+                ),
                 batches: batches.clone(),
             })
         });
@@ -215,7 +248,7 @@ impl<'a> Crew<'a> {
     /// Does what follows from the end of the work on a shard, and on all others that have ended by now.
     pub(super) async fn ended(&mut self, first: Finished) {
         (self.refresh_at, self.has_unread) = (Instant::now(), true);
-        let mut stopped: HashMap<Option<Session>, Vec<Claim>> = HashMap::new();
+        let mut stopped: BTreeMap<Option<Session>, Vec<Claim>> = BTreeMap::new();
         let mut next = Some(first);
         while let Some(ended) = next {
             if let Some(job) = self.take_ended(ended) {
@@ -247,9 +280,7 @@ impl<'a> Crew<'a> {
             Ended::Stopped => return Some(job),
             Ended::Shard => {
                 tracing::info!(%shard, "shard has ended");
-                let again = Instant::now() + DISCOVER_CHILDREN;
-                let at = self.discover_at.entry(place.0.clone()).or_insert(again);
-                *at = again.min(*at);
+                self.discover_soon();
                 self.ended_here.insert(place.0);
             }
             Ended::Lost => tracing::warn!(%shard, "shard is another worker's"),

@@ -160,6 +160,11 @@ impl Desk {
         self.late.values().map(|(until, _)| *until).filter(|until| *until > now).min()
     }
 
+    /// Whether a change could not be done, and is not by now.
+    pub(super) fn has_late(&self) -> bool {
+        !self.late.is_empty()
+    }
+
     /// How many records are read and not below the watermark.
     pub(super) fn open(&self) -> usize {
         self.watermark.above()
@@ -188,7 +193,8 @@ fn place(sequence: SequenceNumber, delivery: &Delivery) -> Place {
     }
 }
 
-fn sequence(delivery: &Delivery) -> Option<SequenceNumber> {
+/// Where a record stands in its shard.
+pub(super) fn sequence(delivery: &Delivery) -> Option<SequenceNumber> {
     match &delivery.id {
         DeliveryId::Sequence(text) => SequenceNumber::new(text).ok(),
         DeliveryId::Message { .. } | DeliveryId::Notification(_) => None,

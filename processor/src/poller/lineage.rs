@@ -58,6 +58,7 @@ pub fn to_add(listed: &[Listed], known: &[ShardRow], start: &Checkpoint, now: u6
             checkpoint: start,
             acks: Acks::default(),
             trouble: None,
+            behind_since: None,
             written_at: now,
         });
     }

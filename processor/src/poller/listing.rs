@@ -24,11 +24,40 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All shards of a stream, as far as the listing shows them now: it can be inconsistent for a while.
-///
+#[derive(Debug)]
+pub(super) struct Listing {
+    /// Those that are listed.
+    pub(super) shards: Vec<Listed>,
+    /// Those that others follow, and that are there and neither listed nor known: what these follow nobody can tell.
+    pub(super) unlisted: Vec<Listed>,
+}
+
+impl Listing {
+    /// Those that may be read when what they follow is done, as far as it is known: none that follows an unlisted one.
+    pub(super) fn in_order(&self) -> Vec<Listed> {
+        let mut waits: HashSet<&str> = self.unlisted.iter().map(|shard| &*shard.shard).collect();
+        let mut left: Vec<&Listed> = self.shards.iter().collect();
+        loop {
+            let (later, now): (Vec<&Listed>, Vec<&Listed>) =
+                left.iter().partition(|shard| shard.parent.as_deref().is_some_and(|it| waits.contains(it)));
+            if later.is_empty() {
+                return now.into_iter().cloned().collect();
+            }
+            waits.extend(later.iter().map(|shard| &*shard.shard));
+            left = now;
+        }
+    }
+}
+
 /// A child can be listed before its parent. So a parent that is neither listed nor `known` is asked for by its name: the stream
 /// either has forgotten it, or it has to be read before the child.
-pub(super) async fn all(client: &Client, stream: &str, known: &[ShardRow]) -> Result<Vec<Listed>, Fault> {
-    let mut shards = list(client, stream, None).await?;
+pub(super) async fn all(
+    client: &Client,
+    stream: &str,
+    known: &[ShardRow],
+    retry: &RetryPolicy,
+) -> Result<Listing, Fault> {
+    let shards = list(client, stream, None, retry).await?;
     let rows: HashSet<&str> = known.iter().map(|row| &*row.shard).collect();
     let seen: HashSet<&str> = shards.iter().map(|shard| &*shard.shard).chain(rows.iter().copied()).collect();
     let new = shards.iter().filter(|shard| !rows.contains(&*shard.shard));
@@ -39,8 +68,7 @@ pub(super) async fn all(client: &Client, stream: &str, known: &[ShardRow]) -> Re
     });
     let there: Vec<Option<Arc<str>>> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
     let unlisted = |shard| Listed { shard, parent: None, first: None, closed: true };
-    shards.extend(there.into_iter().flatten().map(unlisted));
-    Ok(shards)
+    Ok(Listing { shards, unlisted: there.into_iter().flatten().map(unlisted).collect() })
 }
 
 /// Whether the stream has a shard, listed or not.
@@ -63,9 +91,10 @@ pub(super) async fn children(
     client: &Client,
     stream: &str,
     parent: &str,
+    retry: &RetryPolicy,
 ) -> Result<Option<Vec<Listed>>, Fault> {
     let filter = ShardFilter::builder().r#type(ShardFilterType::ChildShards).shard_id(parent).build();
-    match list(client, stream, Some(filter)).await {
+    match list(client, stream, Some(filter), retry).await {
         Ok(children) => Ok(Some(of(&children, parent))),
         Err(fault) if fault.causes.iter().any(|cause| cause.starts_with("ResourceNotFoundException")) => {
             Ok(None)
@@ -85,9 +114,10 @@ pub(super) async fn list(
     client: &Client,
     stream: &str,
     filter: Option<ShardFilter>,
+    retry: &RetryPolicy,
 ) -> Result<Vec<Listed>, Fault> {
     let doing = || format!("DescribeStream {stream}");
-    let patience = RetryPolicy::new(FIRST_WAIT, LAST_WAIT, PATIENCE);
+    let patience = retry.with(FIRST_WAIT, LAST_WAIT, PATIENCE);
     let (mut shards, mut from) = (Vec::new(), None::<String>);
     loop {
         let ask = || async {
@@ -116,5 +146,32 @@ pub(super) async fn list(
             Some(last) if !last.is_empty() => from = Some(last),
             Some(_) | None => return Ok(shards),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `child<parent` or `shard`; what is unlisted comes after the bar. What can be read in order.
+    #[track_caller]
+    fn check(listing: &str, expected: &str) {
+        let (shards, unlisted) = listing.split_once('|').unwrap();
+        let one = |text: &str| {
+            let (shard, parent) =
+                text.split_once('<').map_or((text, None), |(shard, parent)| (shard, Some(parent)));
+            Listed { shard: shard.into(), parent: parent.map(Into::into), first: None, closed: false }
+        };
+        let all = |text: &str| text.split_whitespace().map(one).collect();
+        let listing = Listing { shards: all(shards), unlisted: all(unlisted) };
+        let names: Vec<String> = listing.in_order().iter().map(|shard| shard.shard.to_string()).collect();
+        assert_eq!(names.join(" "), expected);
+    }
+
+    #[test]
+    fn what_follows_an_unlisted_shard_waits() {
+        check("a b<a c<gone |", "a b c");
+        check("c<b a d<c e<a |b", "a e");
+        check("d<c c<b b<a |a", "");
     }
 }

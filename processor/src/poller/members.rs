@@ -20,6 +20,8 @@ pub struct Members {
     /// The own row's `mail` when it was last looked at.
     mail: u64,
     looked: Option<Instant>,
+    /// Whether somebody who was there at the last look but one had gone or was dead at the last.
+    has_lost: bool,
 }
 
 /// A worker's row, and since when its heartbeat is what it is.
@@ -27,6 +29,8 @@ pub struct Members {
 struct Seen {
     row: WorkerRow,
     moved: Instant,
+    /// Since when this observer has seen it.
+    since: Instant,
     /// Whether this observer ever saw it move.
     has_moved: bool,
     is_dead: bool,
@@ -35,7 +39,7 @@ struct Seen {
 impl Members {
     /// Knows nobody yet. A worker is dead whose heartbeat was seen to stand still for `ttl`.
     pub fn new(me: Session, ttl: Duration) -> Self {
-        Self { me, ttl, seen: BTreeMap::new(), live: Vec::new(), mail: 0, looked: None }
+        Self { me, ttl, seen: BTreeMap::new(), live: Vec::new(), mail: 0, looked: None, has_lost: false }
     }
 
     /// Takes the rows of all workers as they were read, and the time when they had come.
@@ -48,15 +52,20 @@ impl Members {
         let mut known = std::mem::take(&mut self.seen);
         let away = self.looked.replace(now).map_or(Duration::ZERO, |looked| now.duration_since(looked));
         let unseen = away.saturating_sub(self.ttl / UNSEEN);
+        self.has_lost = false;
         for row in rows {
             let before = known.remove(&row.session);
             let has_moved =
                 before.as_ref().is_some_and(|seen| seen.has_moved || seen.row.heartbeat != row.heartbeat);
-            let since = before.filter(|seen| seen.row.heartbeat == row.heartbeat);
-            let moved = since.map_or(now, |seen| seen.moved + unseen);
+            let was_dead = before.as_ref().is_some_and(|seen| seen.is_dead);
+            let since = before.as_ref().map_or(now, |seen| seen.since);
+            let stood = before.filter(|seen| seen.row.heartbeat == row.heartbeat);
+            let moved = stood.map_or(now, |seen| seen.moved + unseen);
             let is_dead = now.duration_since(moved) >= self.ttl;
-            self.seen.insert(row.session.clone(), Seen { row, moved, has_moved, is_dead });
+            self.has_lost |= is_dead && !was_dead;
+            self.seen.insert(row.session.clone(), Seen { row, moved, since, has_moved, is_dead });
         }
+        self.has_lost |= !known.is_empty();
         let takes = |seen: &&Seen| !seen.is_dead && !seen.row.draining;
         self.live = self.seen.values().filter(takes).map(|seen| seen.row.session.clone()).collect();
         let mail = self.seen.get(&self.me).map_or(self.mail, |seen| seen.row.mail);
@@ -82,6 +91,22 @@ impl Members {
     /// The row of a dead worker, as it stood still; none if it is alive, or has no row any more.
     pub fn dead(&self, session: &Session) -> Option<&WorkerRow> {
         self.seen.get(session).filter(|seen| seen.is_dead).map(|seen| &seen.row)
+    }
+
+    /// Those among whom the shards of a dead worker are shared out, in order: who was there when it last moved. Others cannot
+    /// know for a while that it is dead; they get their part afterwards. Of a worker that has no row any more they all know.
+    pub fn heirs(&self, dead: &Session) -> Vec<Session> {
+        let moved = self.seen.get(dead).map(|seen| seen.moved);
+        let was_there = |session: &&Session| {
+            let since = self.seen.get(*session).map(|seen| seen.since);
+            moved.zip(since).is_none_or(|(moved, since)| since <= moved)
+        };
+        self.live.iter().filter(was_there).cloned().collect()
+    }
+
+    /// Whether the last look showed that somebody has gone, or died.
+    pub fn has_lost(&self) -> bool {
+        self.has_lost
     }
 
     /// The rows of all dead workers.
@@ -209,6 +234,27 @@ mod tests {
             (1, &[("me", 2)], "me", true),
             (2, &[("me", 3)], "me", false),
         ]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_heirs_of_a_dead_worker_are_those_who_were_there_when_it_moved() {
+        let (start, mut members) = (Instant::now(), Members::new(session("me"), TTL));
+        let mut look = |at, rows: &[(&str, u64)]| {
+            let rows = rows.iter().map(|(name, heartbeat)| row(name, *heartbeat)).collect();
+            members.observe(rows, start + Duration::from_secs(at));
+            let names = |all: &[Session]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            (names(&members.heirs(&session("a"))), members.has_lost())
+        };
+        look(0, &[("a", 1), ("b", 1), ("me", 1)]);
+        look(1, &[("a", 2), ("b", 2), ("me", 2)]);
+        look(3, &[("a", 2), ("b", 3), ("me", 3), ("new", 1)]);
+        for at in 4..11 {
+            assert!(!look(at, &[("a", 2), ("b", at), ("me", at), ("new", at)]).1);
+        }
+        assert_eq!(look(11, &[("a", 2), ("b", 11), ("me", 11), ("new", 11)]), ("b me".to_owned(), true));
+        assert_eq!(look(12, &[("a", 2), ("me", 12), ("new", 12)]), ("me".to_owned(), true), "b left");
+        assert_eq!(look(13, &[("a", 2), ("me", 13), ("new", 13)]), ("me".to_owned(), false));
+        assert_eq!(look(14, &[("me", 14), ("new", 14)]), ("me new".to_owned(), true), "its row was removed");
     }
 
     #[tokio::test(start_paused = true)]

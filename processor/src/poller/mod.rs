@@ -6,20 +6,32 @@
 
 /// How far a shard is done.
 pub mod acks;
+/// Since when a shard is behind its stream.
+mod behind;
 /// Finds the shards that follow those that have ended.
 mod children;
+/// Tells of a trouble that comes again and again.
+mod complaint;
 /// One worker among others: takes shards, hands them over, starts and ends the work on them.
 mod crew;
 /// Reads one shard, page by page.
 mod cursor;
 /// The records of one shard between being read and being done.
 mod desk;
+/// Takes over from the Kinesis Client Library.
+pub mod kcl;
+/// Tells how many letters wait.
+pub mod letters;
 /// Which shards there are, and which of them can be read.
 pub mod lineage;
 /// Asks a stream for its shards.
 mod listing;
 /// Who is alive.
 pub mod members;
+/// Reads one queue.
+pub mod queue;
+/// All queues of one process.
+pub mod queues;
 /// How a poller keeps time with others.
 pub mod settings;
 /// Works one shard from its checkpoint to its end.
@@ -44,7 +56,6 @@ use self::state::{Checkpoint, Session, ShardRow, StateStore, WorkerRow};
 use crate::clock::Deadline;
 use crate::outcome::Fault;
 use crate::pipeline::Pipeline;
-use crate::retry::RetryPolicy;
 
 /// How often a worker looks at the others, within the time to live.
 const LOOKS: u32 = 10;
@@ -126,6 +137,7 @@ impl Poller {
             let mut beats = std::pin::pin!(self.beat(&mut row, quits));
             let mut work = std::pin::pin!(self.work(&mut crew, until, stop));
             tokio::select! {
+                biased;
                 () = &mut beats => {}
                 () = &mut work => {
                     drop(quit);
@@ -140,7 +152,7 @@ impl Poller {
             tracing::warn!(cause = %fault, "others are not told now that this worker stops");
         }
         crew.leave(PATIENCE).await;
-        let farewell = RetryPolicy::new(FAREWELL / 10, FAREWELL / 4, FAREWELL);
+        let farewell = self.pipeline.limits.retry.with(FAREWELL / 10, FAREWELL / 4, FAREWELL);
         let leave = || self.state.leave(&self.session);
         farewell.run(Deadline::NONE, "leave the other workers", leave).await
     }
@@ -150,6 +162,7 @@ impl Poller {
         let mut wait = Duration::ZERO;
         loop {
             tokio::select! {
+                biased;
                 _ = quits.changed() => return,
                 () = tokio::time::sleep(wait) => {}
             }
@@ -205,6 +218,8 @@ impl Poller {
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // In one order, here and elsewhere: what happens at the same time happens alike in every run of a simulation.
+                biased;
                 ended = crew.finished() => crew.ended(ended).await,
                 _ = looks.tick() => {
                     crew.look().await;

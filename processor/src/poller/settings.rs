@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use millstream_projections::config::OnGap;
+use millstream_projections::config::PollerSettings;
+
 /// See the config reference, `[poller]`.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -20,25 +23,22 @@ pub struct Settings {
     pub on_gap: OnGap,
 }
 
-/// What happens to a shard of which data was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnGap {
-    /// It stands still until an operator decides.
-    Halt,
-    /// It goes on with what there is.
-    Continue,
+impl From<&PollerSettings> for Settings {
+    fn from(config: &PollerSettings) -> Self {
+        Self {
+            consumer: config.consumer.clone(),
+            ttl: config.ttl,
+            moves: config.max_moves.get(),
+            busy: config.busy,
+            idle: config.idle,
+            on_gap: config.on_gap,
+        }
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            consumer: "default".into(),
-            ttl: Duration::from_secs(10),
-            moves: 10,
-            busy: Duration::from_millis(250),
-            idle: Duration::from_secs(5),
-            on_gap: OnGap::Halt,
-        }
+        Self::from(&PollerSettings::default())
     }
 }
 

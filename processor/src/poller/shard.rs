@@ -13,12 +13,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::Health;
+use super::behind::Behind;
 use super::children::Children;
+use super::complaint::Complaint;
 use super::cursor::{Cursor, Page};
 use super::desk::{Desk, Taken};
 use super::settings::Settings;
 use super::state::{Checkpoint, Claim, GapRow, ShardRow, ShardState, StateStore};
 use crate::clock::Deadline;
+use crate::meter;
 use crate::outcome::{Fault, FaultKind};
 use crate::pipeline::Pipeline;
 use crate::report::Report;
@@ -90,11 +93,9 @@ pub(super) enum Ended {
     Gap,
 }
 
-/// How far a shard is, for metrics and for whoever waits until all is read.
+/// How far a shard is, for whoever waits until all is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Lag {
-    /// The age in seconds that the newest record had when it was read; zero when the last page was empty.
-    pub(super) seconds: u64,
     /// Whether everything that was there is read and done.
     pub(super) is_drained: bool,
 }
@@ -129,10 +130,18 @@ pub(super) struct Work {
     backoff: Duration,
     /// What of [`Shared::bytes`] is this shard's.
     bytes: u64,
-    stored: (Checkpoint, String, Option<String>),
+    stored: (Checkpoint, String, Option<String>, Option<u64>),
+    /// The last beat that was seen.
+    beaten: Option<Instant>,
+    /// Whether others may have taken the shard meanwhile: then it is asked before anything starts.
+    is_in_doubt: bool,
     /// Why nothing can be written, and why nothing can be read.
     trouble: Option<String>,
     unreadable: Option<String>,
+    behind: Behind,
+    /// Changes that could not be done, and pages that could not be read: who watches is told of neither each time.
+    undone: Complaint,
+    unread: Complaint,
     lag: watch::Sender<Lag>,
 }
 
@@ -146,6 +155,8 @@ impl Work {
             Checkpoint::TrimHorizon | Checkpoint::From(_) | Checkpoint::After(_) => None,
         };
         let (client, stream, shard) = (shared.client.clone(), claim.stream.clone(), claim.shard.clone());
+        let now = shared.pipeline.clock.unix_seconds();
+        let beaten = shared.health.borrow().beaten;
         Self {
             cursor: Some(Cursor::new(client, stream, shard, &row.checkpoint)),
             reading: None,
@@ -164,9 +175,14 @@ impl Work {
             idle: Duration::ZERO,
             backoff: Duration::ZERO,
             bytes: 0,
-            stored: (row.checkpoint.clone(), row.acks.to_text(), row.trouble.clone()),
+            stored: (row.checkpoint.clone(), row.acks.to_text(), row.trouble.clone(), row.behind_since),
+            beaten,
+            is_in_doubt: false,
             trouble: None,
             unreadable: None,
+            behind: Behind::new(row, shared.settings.idle, now),
+            undone: Complaint::default(),
+            unread: Complaint::default(),
             lag,
             shared,
             claim,
@@ -184,7 +200,7 @@ impl Work {
                 Order::Stop if running.is_empty() => return self.store_last().await,
                 Order::Stop | Order::Work => {}
             }
-            let works = order == Order::Work && self.shared.is_alive();
+            let works = order == Order::Work && self.shared.is_alive() && !self.is_in_doubt();
             if works {
                 self.start(&mut running);
                 if let Some(ended) = self.finish_what_is_read().await {
@@ -193,6 +209,7 @@ impl Work {
             }
             let wake_at = self.wake_at(works, running.len()).min(store_at);
             let ended = tokio::select! {
+                biased;
                 changed = orders.changed() => changed.is_err().then_some(Ended::Stopped),
                 Some((taken, report)) = running.next() => {
                     self.finished(taken, &report);
@@ -209,11 +226,24 @@ impl Work {
             }
             if Instant::now() >= store_at {
                 store_at = Instant::now() + STORE_EVERY;
+                self.tell();
+                self.undone.tell_over(&self.claim.shard, "no change is unfinished any more");
+                self.unread.tell_over(&self.claim.shard, "shard can be read again");
                 if let Some(ended) = self.store().await {
                     return ended;
                 }
             }
         }
+    }
+
+    /// Whether two beats were so far apart that others could take this worker for dead in between, and it does not know yet
+    /// whether they did. The next write tells.
+    fn is_in_doubt(&mut self) -> bool {
+        let (beaten, settings) = (self.shared.health.borrow().beaten, &self.shared.settings);
+        let before = std::mem::replace(&mut self.beaten, beaten);
+        let apart = before.zip(beaten).map_or(Duration::ZERO, |(before, beaten)| beaten - before);
+        self.is_in_doubt |= apart >= settings.ttl - settings.patience();
+        self.is_in_doubt
     }
 
     /// Once all that was read is done: the shard's end, or the gap that was met.
@@ -305,24 +335,31 @@ impl Work {
         self.trouble = trouble.map(ToString::to_string);
         if let Some(fault) = report.first_fault() {
             let unfinished = report.unfinished.iter().flatten().count();
-            tracing::warn!(shard = %self.claim.shard, unfinished, cause = %fault, "changes are unfinished and come again");
+            if let Some(told) = self.undone.met(Instant::now()) {
+                let (shard, times) = (&self.claim.shard, told.times);
+                tracing::warn!(%shard, unfinished, times, cause = %fault, "changes are unfinished and come again");
+            }
         }
         self.desk.give_back(taken, &report.unfinished, Instant::now());
         self.weigh(self.desk.bytes());
-        self.tell(None);
+        if !self.desk.has_late() {
+            self.undone.went();
+        }
+        self.tell();
     }
 
-    /// Tells how far the shard is behind: at every page, also at an empty one.
-    fn tell(&self, age: Option<u64>) {
-        let seconds = age.unwrap_or(self.lag.borrow().seconds);
+    /// Tells how far the shard is behind: at every page, also at an empty one, and while nothing comes of it.
+    fn tell(&mut self) {
         let is_at_rest = match self.at_end {
             true => self.is_known_childless,
             false => self.empty_pages >= reading::EMPTY_PAGES && self.gap_met.is_none(),
         };
         let is_drained = self.desk.open() == 0 && is_at_rest;
-        self.lag.send_replace(Lag { seconds, is_drained });
-        let (source, shard) = (self.shared.source.to_string(), self.claim.shard.to_string());
-        metrics::gauge!("millstream_lag_seconds", "source" => source, "shard" => shard).set(seconds as f64);
+        self.lag.send_replace(Lag { is_drained });
+        let now = self.shared.pipeline.clock.unix_seconds();
+        self.behind.done(self.desk.watermark());
+        let seconds = self.behind.since(now).map_or(0, |since| now.saturating_sub(since));
+        meter::lag(&self.shared.source, &self.claim.shard, seconds);
     }
 }
 

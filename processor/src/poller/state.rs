@@ -94,6 +94,9 @@ pub struct ShardRow {
     pub acks: Acks,
     /// Why it does not go on, if it does not.
     pub trouble: Option<String>,
+    /// Since when it is behind, in seconds since 1970: what was made before is done. None if its owner knows of nothing that
+    /// waits. It is written with the checkpoint, and without one only when a shard falls behind or has caught up.
+    pub behind_since: Option<u64>,
     /// When its row was last written, in seconds since 1970: for people.
     pub written_at: u64,
 }
@@ -158,6 +161,9 @@ pub trait StateStore: Send + Sync {
     /// All workers of the consumer, dead ones included until they are swept.
     fn workers(&self) -> BoxFuture<'_, Result<Vec<WorkerRow>, Fault>>;
 
+    /// Removes the row of a dead worker, unless it has moved since it was seen. A worker that comes back writes it again.
+    fn sweep<'a>(&'a self, dead: &'a WorkerRow) -> BoxFuture<'a, Result<(), Fault>>;
+
     /// All shards of a stream that the consumer knows, ended ones included as long as the stream could list them.
     fn shards<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<ShardRow>, Fault>>;
 
@@ -213,6 +219,7 @@ pub trait StateStore: Send + Sync {
         checkpoint: &'a Checkpoint,
         acks: &'a Acks,
         trouble: Option<&'a str>,
+        behind_since: Option<u64>,
     ) -> BoxFuture<'a, Result<Held, Fault>>;
 
     /// Ends a shard and adds its children, owned by the same worker, in one transaction. A child that is known already

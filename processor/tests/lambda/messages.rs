@@ -126,6 +126,8 @@ async fn messages_of_a_queue_become_rows_and_only_the_unfinished_one_comes_again
     let answer = invoke(&function, &event).await.expect("an answer");
     assert_eq!(failures(&answer), ["message-c2"]);
     assert_eq!(names(&deployment, "Names").await, ["Mill 1", "Mill 3", "Mill 4"]);
+    let lag = ["millstream_lag_seconds", "\"source\":\"company-events\"", "\"shard\":\"-\""];
+    function.line(move |line| lag.iter().all(|part| line.text.contains(part))).await;
 
     deployment.db.faults().clear();
     let again = queue_event("company-events", &notifications[1..2], no_group);

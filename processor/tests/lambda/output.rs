@@ -110,7 +110,8 @@ async fn logs_are_json_and_metrics_are_embedded() {
     let letters = json!({ "projection": "labelled", "fault": "rejected" });
     assert_eq!(metric(&lines, "millstream_letters_total", &letters), Some(json!(1)));
     assert!(metric(&lines, "millstream_apply_seconds", &json!({ "source": "orders" })).is_some());
-    assert!(metric(&lines, "millstream_lag_seconds", &json!({ "source": "orders" })).is_some());
+    let series = json!({ "source": "orders", "shard": "-" });
+    assert!(metric(&lines, "millstream_lag_seconds", &series).is_some(), "Lambda tells no shard");
 }
 
 #[tokio::test]

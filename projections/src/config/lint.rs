@@ -3,8 +3,10 @@
 /// Two projections that write to one table.
 mod rows;
 
+use super::settings::RETENTION;
 use super::source::{SourceConfig, SourceKind, Start};
 use super::{Config, Kind, ProjectionConfig};
+use crate::event::rfc3339;
 use crate::item::{AttributeName, RESERVED};
 use crate::kinds::index::Index;
 use crate::template::Template;
@@ -63,11 +65,22 @@ fn of_source(source: &SourceConfig, config: &Config, warnings: &mut Vec<Warning>
             advice,
         });
     };
-    if source.start == Start::Latest {
-        warn(
+    match source.start {
+        Start::TrimHorizon => {}
+        Start::Latest => warn(
             "start = \"latest\" can miss the changes made while the poller starts for the first time",
             "use trim-horizon: guards make old changes harmless",
-        );
+        ),
+        Start::Since(at) => {
+            let age = config.read_at.unwrap_or(at).saturating_sub(at);
+            if age > RETENTION.as_secs() {
+                let text = format!(
+                    "start = \"{}\" is more than 24 h ago, and the stream remembers no more: it means trim-horizon",
+                    rfc3339(at)
+                );
+                warn(&text, "leave it out: it only says where a stream begins that was never read");
+            }
+        }
     }
     if let SourceKind::Topic(topic) = &source.kind {
         if topic.ends_with(".fifo") {

@@ -8,6 +8,10 @@ pub mod duration;
 pub mod error;
 /// What is right but may surprise.
 pub mod lint;
+/// Points in time as text.
+pub mod moment;
+/// `[poller]`.
+pub mod poller;
 /// `[projection.<name>]`.
 pub mod projection;
 /// `[state]`, `[letters]` and `[pipeline]`.
@@ -30,6 +34,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use error::{ConfigError, ConfigErrors};
 pub use lint::{Warning, lint};
+pub use poller::{Listen, OnGap, PollerSettings};
 pub use projection::{Kind, ProjectionConfig};
 pub use settings::{Letters, LettersStore, PipelineSettings, State};
 pub use source::{SourceConfig, SourceKind, Start, StreamView};
@@ -52,13 +57,37 @@ pub struct Config {
     pub letters: Letters,
     /// How fast, and how patient.
     pub pipeline: PipelineSettings,
+    /// How the workers of `millstream run` keep time.
+    pub poller: PollerSettings,
+    /// When it was read, in seconds since 1970, where that was told: what a time in it means hangs on it.
+    pub read_at: Option<u64>,
     /// Tells configs apart: 16 hex digits of SHA-256 over the file's values, variables resolved, order and layout apart.
     pub hash: String,
 }
 
 impl Config {
     /// Reads and checks a config. `file` is only what errors call it; `env` looks up the variables that the text names.
+    /// No time in it is taken for past or future: [`parse_at`](Self::parse_at) does that.
     pub fn parse(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        Self::read(file, text, env, None)
+    }
+
+    /// Reads and checks a config at a time, in seconds since 1970: a `start` that is still to come is an error.
+    pub fn parse_at(
+        file: &str,
+        text: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+        now: u64,
+    ) -> Result<Self, ConfigErrors> {
+        Self::read(file, text, env, Some(now))
+    }
+
+    fn read(
+        file: &str,
+        text: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+        now: Option<u64>,
+    ) -> Result<Self, ConfigErrors> {
         let lines = Lines::of(text);
         let mut report = Report::default();
         let (mut root, errors) = DeTable::parse_recoverable(text);
@@ -72,7 +101,7 @@ impl Config {
         }
         environment::resolve(root.get_mut(), env, &mut report);
         let hash = hash(root.get_ref());
-        let config = read(root.into_inner(), hash, &lines, &mut report);
+        let config = Self { read_at: now, hash, ..read(root.into_inner(), now, &lines, &mut report) };
         if report.is_empty() { Ok(config) } else { Err(report.into_errors(file, &lines)) }
     }
 
@@ -96,25 +125,26 @@ impl Config {
 }
 
 /// The sections of the file.
-const SECTIONS: [&str; 5] = ["source", "state", "letters", "pipeline", "projection"];
+const SECTIONS: [&str; 6] = ["source", "state", "letters", "pipeline", "poller", "projection"];
 
-fn read(mut root: DeTable<'_>, hash: String, lines: &Lines, report: &mut Report) -> Config {
+fn read(mut root: DeTable<'_>, now: Option<u64>, lines: &Lines, report: &mut Report) -> Config {
     let kept_at = place_of(&root, "state", "tombstones").or(place_of(&root, "letters", "keep")).unwrap_or(0);
     let source_tables = tables(&mut root, "source", report);
     let names: Vec<String> = source_tables.iter().map(|table| table.name.clone()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let sources = sources(source_tables, lines, report);
+    let sources = sources(source_tables, now, lines, report);
     let projection_tables = tables(&mut root, "projection", report);
     let projections = projections(projection_tables, &names, &sources, lines, report);
 
     let state = one(&mut root, "state", report, settings::state);
     let letters = one(&mut root, "letters", report, settings::letters);
     let pipeline = one(&mut root, "pipeline", report, settings::pipeline);
+    let poller = one(&mut root, "poller", report, poller::poller);
     let mut section = Section { report, header: "state".to_owned(), offset: 0 };
     settings::tombstones_outlive(&state, &letters, kept_at, &mut section);
     section.header.clear();
     refuse_rest(&root, &[&SECTIONS], &mut section);
-    Config { sources, projections, state, letters, pipeline, hash }
+    Config { sources, projections, state, letters, pipeline, poller, read_at: now, hash: String::new() }
 }
 
 /// One `[source.<name>]` or `[projection.<name>]` as it is written.
@@ -147,13 +177,20 @@ fn tables<'i>(root: &mut DeTable<'i>, word: &str, report: &mut Report) -> Vec<Na
     tables
 }
 
-fn sources(tables: Vec<Named<'_>>, lines: &Lines, report: &mut Report) -> Vec<SourceConfig> {
+fn sources(
+    tables: Vec<Named<'_>>,
+    now: Option<u64>,
+    lines: &Lines,
+    report: &mut Report,
+) -> Vec<SourceConfig> {
     let mut sources: Vec<SourceConfig> = Vec::with_capacity(tables.len());
     for Named { name, offset, mut table } in tables {
         let mut section = Section { report, header: format!("source.{name}"), offset };
         let raw = take(&mut table, &mut section);
         refuse_rest(&table, &[keys_of::<raw::RawSource>()], &mut section);
-        let Some(source) = source::source(&name, raw, lines.line(offset), &mut section) else { continue };
+        let Some(source) = source::source(&name, raw, now, lines.line(offset), &mut section) else {
+            continue;
+        };
         if let Some(twin) = sources.iter().find(|other| other.kind == source.kind) {
             let what = format!("is the same {} as source `{}`", source.kind.word(), twin.name);
             section.error_here("", what, "make it one source: any number of projections can follow it");

@@ -24,9 +24,13 @@ pub(super) struct RawSource {
     /// The ARN of an SNS topic that an `emit` publishes to and that invokes the Lambda directly. A queue in between
     /// is better: it keeps what fails and reports each message on its own.
     pub(super) topic: Field<String>,
-    /// Where the poller starts in a stream it has never read: `trim-horizon` (default; everything of the last 24 h)
-    /// or `latest` (may miss the changes made while it starts). The Lambda's start is set at its event source mapping.
-    #[schemars(extend("enum" = ["trim-horizon", "latest"], "default" = "trim-horizon"))]
+    /// Where the poller starts in a stream it has never read: `trim-horizon` (default; everything of the last 24 h),
+    /// `latest` (may miss the changes made while it starts), or a time that has passed, `2025-06-15T15:00:00Z`. The
+    /// Lambda's start is set at its event source mapping.
+    #[schemars(extend(
+        "anyOf" = [{ "enum": ["trim-horizon", "latest"] }, { "format": "date-time" }],
+        "default" = "trim-horizon"
+    ))]
     pub(super) start: Field<String>,
     /// What the table's stream carries, for the checks: `NEW_AND_OLD_IMAGES` (default), `NEW_IMAGE`, `OLD_IMAGE` or
     /// `KEYS_ONLY`.
@@ -89,6 +93,37 @@ pub(super) struct RawPipeline {
     /// again; in Lambda the deadline ends it earlier.
     #[schemars(extend("default" = "60s"))]
     pub(super) retry_elapsed: Field<String>,
+}
+
+/// `[poller]`: how the workers of `millstream run` keep time. The flags of `run` go before these; the Lambda reads none.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct RawPoller {
+    /// What the workers have in common that share the work (default `default`): 1 to 100 of a-z, A-Z, 0-9, `-`, `_` and
+    /// `.`. Another consumer reads everything for itself.
+    #[schemars(extend("default" = "default"))]
+    pub(super) consumer: Field<String>,
+    /// How long a worker's heartbeat may stand still before others take its shards (default 10s, 1s to 10m). The same for
+    /// all workers of a consumer.
+    #[schemars(extend("default" = "10s"))]
+    pub(super) ttl: Field<String>,
+    /// How many shards a worker hands to others at a time (default 10, 1 to 1000).
+    #[schemars(extend("default" = 10, "minimum" = 1, "maximum" = 1000))]
+    pub(super) max_moves: Field<i64>,
+    /// How soon a shard is asked again that had records (default 250ms, 10ms to 60s; at most `idle`).
+    #[schemars(extend("default" = "250ms"))]
+    pub(super) busy: Field<String>,
+    /// How long a shard without records is left alone at most (default 5s, 10ms to 5m).
+    #[schemars(extend("default" = "5s"))]
+    pub(super) idle: Field<String>,
+    /// What happens to a shard of which the stream forgot records before they were read: `halt` (default; it stands still
+    /// until an operator decides) or `continue`. Either way the gap is recorded and counted.
+    #[schemars(extend("enum" = ["halt", "continue"], "default" = "halt"))]
+    pub(super) on_gap: Field<String>,
+    /// Where `/healthz`, `/readyz` and `/metrics` are answered (default `127.0.0.1:9464`): an address and a port, or `off`.
+    /// Whoever reaches it may read it. `run --once` answers nowhere unless its flag says where.
+    #[schemars(extend("default" = "127.0.0.1:9464"))]
+    pub(super) listen: Field<String>,
 }
 
 /// The keys that every `[projection.<name>]` has.

@@ -4,8 +4,8 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::raw::{
-    RawAggregate, RawCommon, RawCopy, RawEmit, RawIndex, RawLetters, RawPipeline, RawReplica, RawSource,
-    RawState,
+    RawAggregate, RawCommon, RawCopy, RawEmit, RawIndex, RawLetters, RawPipeline, RawPoller, RawReplica,
+    RawSource, RawState,
 };
 
 /// The whole schema. Definitions are written out where they are used: the file is small, and no name leaks.
@@ -33,6 +33,7 @@ pub(super) fn schema() -> Value {
             "state": closed(section::<RawState>(&mut generator)),
             "letters": closed(section::<RawLetters>(&mut generator)),
             "pipeline": closed(section::<RawPipeline>(&mut generator)),
+            "poller": closed(section::<RawPoller>(&mut generator)),
             "projection": { "type": "object", "additionalProperties": { "oneOf": kinds } }
         }
     })

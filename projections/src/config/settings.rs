@@ -94,7 +94,7 @@ const MAX_CONCURRENCY: i64 = 1024;
 /// Ten years: a time to live far beyond any recovery.
 const FOREVER: Duration = Duration::from_secs(3_650 * 86_400);
 /// A stream keeps its records this long.
-const RETENTION: Duration = DAY;
+pub(super) const RETENTION: Duration = DAY;
 /// The longest that SQS keeps a message.
 const QUEUE_RETENTION: Duration = Duration::from_secs(14 * 86_400);
 /// A Lambda lives this long.
@@ -223,7 +223,8 @@ pub(super) fn pipeline(raw: RawPipeline, section: &mut Section<'_>) -> PipelineS
     settings
 }
 
-fn limited(
+/// A duration between its limits; its default where the key is missing or wrong.
+pub(super) fn limited(
     field: Field<String>,
     section: &mut Section<'_>,
     key: &str,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::error::Section;
 use super::field::{At, Field};
+use super::moment;
 use super::names;
 use super::raw::RawSource;
 use super::suggest;
@@ -61,6 +62,8 @@ pub enum Start {
     TrimHorizon,
     /// At what comes next.
     Latest,
+    /// At what was made at this time or later, in seconds since 1970.
+    Since(u64),
 }
 
 /// What a stream carries beside the keys.
@@ -106,6 +109,7 @@ impl StreamView {
 pub(super) fn source(
     name: &str,
     raw: RawSource,
+    now: Option<u64>,
     line: usize,
     section: &mut Section<'_>,
 ) -> Option<SourceConfig> {
@@ -123,13 +127,38 @@ pub(super) fn source(
             );
         }
     }
-    let starts = [("trim-horizon", Start::TrimHorizon), ("latest", Start::Latest)];
-    let start = choice(raw.start, section, "start", starts);
+    let start = start(raw.start, now, section);
     let views = StreamView::ALL.map(|view| (view.as_str(), view));
     let view = choice(raw.stream_view, section, "stream_view", views);
     let kind = kind(raw.table, raw.queue, raw.topic, section);
     Some(SourceConfig { name: name.ok()?, kind: kind?, start, view, line })
 }
+
+/// How far the clock of whoever wrote the file may be ahead of ours.
+const SKEW: u64 = 60;
+
+fn start(field: Field<String>, now: Option<u64>, section: &mut Section<'_>) -> Start {
+    let Some(At { offset, value }) = field.value(section, "start") else { return Start::default() };
+    let words = [("trim-horizon", Start::TrimHorizon), ("latest", Start::Latest)];
+    if let Some((_, start)) = words.iter().find(|(word, _)| *word == value) {
+        return *start;
+    }
+    let Some(seconds) = moment::parse(&value) else {
+        let (what, advice) = match suggest::nearest(&value, &words.map(|(word, _)| word)) {
+            Some(near) => ("is not a choice", format!("did you mean `{near}`?")),
+            None => ("is not a start", STARTS.to_owned()),
+        };
+        section.error(offset, "start", format!("`{value}` {what}"), advice);
+        return Start::default();
+    };
+    if now.is_some_and(|now| seconds > now + SKEW) {
+        let what = format!("{value} is still to come");
+        section.error(offset, "start", what, "use a time that has passed, or \"latest\"");
+    }
+    Start::Since(seconds)
+}
+
+const STARTS: &str = "use \"trim-horizon\", \"latest\", or a time in RFC 3339: \"2025-06-15T15:00:00Z\"";
 
 fn kind(
     table: Field<String>,

@@ -14,7 +14,8 @@ pub(super) fn list(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The known word that was probably meant.
+pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     // A third of the letters may differ: a slip of the fingers, not another word.
     let letters = word.chars().count();
     let limit = (letters / 3).max(usize::from(letters > 1));

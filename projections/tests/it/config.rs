@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use millstream_projections::SourceName;
-use millstream_projections::config::{Config, Kind, LettersStore, SourceKind, Start, StreamView, lint};
+use millstream_projections::config::{
+    Config, Kind, LettersStore, Listen, OnGap, PollerSettings, SourceKind, Start, StreamView, lint,
+};
 use millstream_projections::effect::Tombstones;
 use proptest::prelude::*;
 
@@ -92,6 +94,46 @@ fn defaults() {
     let retry = [pipeline.retry_initial, pipeline.retry_max, pipeline.retry_elapsed];
     assert_eq!(retry, [50, 5_000, 60_000].map(Duration::from_millis));
     assert_eq!((config.sources[0].line, config.projections[0].line), (1, 3));
+    let poller = PollerSettings {
+        consumer: "default".into(),
+        ttl: Duration::from_secs(10),
+        max_moves: 10.try_into().unwrap(),
+        busy: Duration::from_millis(250),
+        idle: Duration::from_secs(5),
+        on_gap: OnGap::Halt,
+        listen: Listen::At(([127, 0, 0, 1], 9464).into()),
+    };
+    assert_eq!(config.poller, poller);
+    assert_eq!(with(&rest("[poller]\n"), &[]).poller, poller);
+}
+
+#[test]
+fn every_setting_of_the_poller() {
+    let poller = |lines: &str| with(&rest(&format!("[poller]\n{lines}")), &[]).poller;
+    let expected = PollerSettings {
+        consumer: "orders-2".into(),
+        ttl: Duration::from_secs(600),
+        max_moves: 1_000.try_into().unwrap(),
+        busy: Duration::from_millis(10),
+        idle: Duration::from_secs(300),
+        on_gap: OnGap::Continue,
+        listen: Listen::At(([0; 8], 80).into()),
+    };
+    let lines = "consumer = 'orders-2'\nttl = '10m'\nmax_moves = 1000\nbusy = '10ms'\nidle = '5m'\n\
+                 on_gap = 'continue'\nlisten = '[::]:80'\n";
+    assert_eq!(poller(lines), expected);
+    assert_eq!(poller("listen = 'off'\n").listen, Listen::Off);
+    // Who asks idle shards more often than the default of `busy` has not to say both.
+    assert_eq!(poller("idle = '100ms'\n").busy, Duration::from_millis(100));
+    assert_eq!(poller("busy = '100ms'\nidle = '100ms'\n").busy, Duration::from_millis(100));
+}
+
+#[test]
+fn a_source_starts_at_a_time() {
+    let text = rest("[source.b]\ntable = 'Other'\nstart = '${AT}'\n");
+    let config = with(&text, &[("AT", "2025-06-15T17:06:40.5+02:00")]);
+    assert_eq!(config.sources[1].start, Start::Since(1_750_000_000));
+    assert_eq!(config.read_at, None, "nobody told the time");
 }
 
 #[test]
@@ -202,6 +244,13 @@ fn pieces() -> impl Strategy<Value = String> {
         Just("[state]\n"),
         Just("[letters]\n"),
         Just("[pipeline]\n"),
+        Just("[poller]\n"),
+        Just("ttl = '3s'\n"),
+        Just("busy = '9s'\n"),
+        Just("idle = '1s'\n"),
+        Just("listen = ':1'\n"),
+        Just("start = '2025-06-15T15:00:00Z'\n"),
+        Just("start = '+0:é'\n"),
         Just("table = 'Table'\n"),
         Just("table = 5\n"),
         Just("queue = '${A'\n"),

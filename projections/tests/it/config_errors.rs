@@ -73,7 +73,7 @@ fn unknown_keys() {
         "[piepline]\n[x]\n[state]\nprefx = 'a'\n[letters]\nfoo = 1\n",
         &[
             "m.toml:7: piepline: is not a known key; did you mean `pipeline`?",
-            "m.toml:8: x: is not a known key; known are `source`, `state`, `letters`, `pipeline`, `projection`",
+            "m.toml:8: x: is not a known key; known are `source`, `state`, `letters`, `pipeline`, `poller`, `projection`",
             "m.toml:10: [state] prefx: is not a known key; did you mean `prefix`?",
             "m.toml:12: [letters] foo: is not a known key; known are `store`, `keep`",
         ],
@@ -245,6 +245,73 @@ fn settings() {
             "m.toml:13: [pipeline] retry_elapsed: 1s is less than retry_max = 5s; make it at least `retry_max`",
         ],
     );
+}
+
+#[test]
+fn pollers() {
+    check_rest(
+        "[poller]\nconsumer = 'a/b'\nttl = '100ms'\nmax_moves = 0\nbusy = '1s'\nidle = '500ms'\non_gap = 'hlat'\n\
+         listen = '9464'\nlogs = 'json'\n",
+        &[
+            "m.toml:8: [poller] consumer: `a/b` is not a name: use 1 to 100 of a-z, A-Z, 0-9, `-`, `_` and `.`; \
+         choose another name",
+            "m.toml:9: [poller] ttl: 100ms is out of range; use 1s to 10m",
+            "m.toml:10: [poller] max_moves: 0 is out of range; use 1 to 1000",
+            "m.toml:11: [poller] busy: 1s is more than idle = 500ms; make it at most `idle`",
+            "m.toml:13: [poller] on_gap: `hlat` is not a choice; did you mean `halt`?",
+            "m.toml:14: [poller] listen: `9464` is not a place to listen at; \
+         use an address and a port, \"127.0.0.1:9464\", or \"off\"",
+            "m.toml:15: [poller] logs: is not a known key; \
+         known are `consumer`, `ttl`, `max_moves`, `busy`, `idle`, `on_gap`, `listen`",
+        ],
+    );
+    check_rest(
+        "[poller]\nttl = 10\nmax_moves = '10'\nidle = '6m'\nlisten = 'localhost:9464'\n",
+        &[
+            "m.toml:8: [poller] ttl: is of type integer `10`; use text in quotes",
+            "m.toml:9: [poller] max_moves: is of type string \"10\"; use a whole number",
+            "m.toml:10: [poller] idle: 6m is out of range; use 10ms to 5m",
+            "m.toml:11: [poller] listen: `localhost:9464` is not a place to listen at; \
+         use an address and a port, \"127.0.0.1:9464\", or \"off\"",
+        ],
+    );
+    check(
+        "poller = 1\n[source.a]\ntable = 'Table'\n[projection.p]\nkind = 'emit'\nfrom = 'a'\ntopic = 'arn:aws:sns:r:1:t'\n",
+        &["m.toml:1: [poller] is not a section; write [poller]"],
+    );
+}
+
+#[test]
+fn starts() {
+    const NOW: u64 = 1_750_000_000;
+    let check = |start: &str, expected: &[&str]| {
+        let text = format!(
+            "[source.a]\ntable = 'Table'\nstart = {start}\n\
+             [projection.p]\nkind = 'emit'\nfrom = 'a'\ntopic = 'arn:aws:sns:r:1:t'\n"
+        );
+        let found = match Config::parse_at("m.toml", &text, &|_| None, NOW) {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.iter().map(ToString::to_string).collect(),
+        };
+        let expected: Vec<String> =
+            expected.iter().map(|what| format!("m.toml:3: [source.a] start: {what}")).collect();
+        assert_eq!(found, expected, "{start}");
+    };
+    let form = "use \"trim-horizon\", \"latest\", or a time in RFC 3339: \"2025-06-15T15:00:00Z\"";
+    check("'2025-06-15T15:06:40Z'", &[]);
+    check("'2025-06-15T17:06:39+02:00'", &[]);
+    // A clock that is a little ahead is no mistake of the file.
+    check("'2025-06-15T15:07:40Z'", &[]);
+    check(
+        "'2025-06-15T15:07:41Z'",
+        &["2025-06-15T15:07:41Z is still to come; use a time that has passed, or \"latest\""],
+    );
+    check("'2025-06-15'", &[&format!("`2025-06-15` is not a start; {form}")]);
+    check("'2025-02-30T15:00:00Z'", &[&format!("`2025-02-30T15:00:00Z` is not a start; {form}")]);
+    check("'yesterday'", &[&format!("`yesterday` is not a start; {form}")]);
+    check("''", &[&format!("`` is not a start; {form}")]);
+    check("'trim_horizon'", &["`trim_horizon` is not a choice; did you mean `trim-horizon`?"]);
+    check("2025-06-15T15:00:00Z", &["is of type map; use text in quotes"]);
 }
 
 #[test]

@@ -44,6 +44,31 @@ fn sources() {
 }
 
 #[test]
+fn starts_that_the_stream_has_forgotten() {
+    let warnings = |now: u64| {
+        let text = format!(
+            "[source.a]\ntable = 'Table'\nstart = '2025-06-15T15:06:40Z'\n[projection.p]\nfrom = 'a'\n{EMIT}\n"
+        );
+        let config = Config::parse_at("m.toml", &text, &|_| None, now).unwrap();
+        lint(&config).into_iter().map(|it| format!("{}: {}", it.subject, it.text)).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(1_750_000_000 + 86_400), Vec::<String>::new());
+    assert_eq!(
+        warnings(1_750_000_000 + 86_401),
+        [
+            "source.a: start = \"2025-06-15T15:06:40Z\" is more than 24 h ago, and the stream remembers no more: \
+             it means trim-horizon"
+        ],
+    );
+    check(
+        &format!(
+            "[source.a]\ntable = 'Table'\nstart = '2025-06-15T15:06:40Z'\n[projection.p]\nfrom = 'a'\n{EMIT}\n"
+        ),
+        &[],
+    );
+}
+
+#[test]
 fn changes_that_nobody_notices() {
     check_projections(
         &[&format!("{EMIT}\nchanged = ['b']\ninclude = ['b', 'c']")],

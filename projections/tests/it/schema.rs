@@ -30,8 +30,13 @@ fn every_key_is_described() {
     let silent: Vec<_> =
         found.iter().filter(|(path, described)| !described && !sections.contains(&path.as_str())).collect();
     assert_eq!(silent, Vec::<&(String, bool)>::new());
-    for key in [".source.*.table", ".projection.*.match.index", ".letters.store.directory", ".pipeline.hold"]
-    {
+    for key in [
+        ".source.*.table",
+        ".projection.*.match.index",
+        ".letters.store.directory",
+        ".pipeline.hold",
+        ".poller.ttl",
+    ] {
         assert!(found.iter().any(|(path, _)| path == key), "{key} is missing in {found:?}");
     }
 }

@@ -4,9 +4,10 @@ use millstream_processor::wiring::WiringError;
 use millstream_projections::config::cost::{Cost, Units, costs};
 use millstream_projections::config::duration::text;
 use millstream_projections::config::{
-    Config, Kind, LettersStore, ProjectionConfig, SourceKind, Warning, lint,
+    Config, Kind, LettersStore, PollerSettings, ProjectionConfig, SourceKind, Start, Warning, lint,
 };
 use millstream_projections::effect::Tombstones;
+use millstream_projections::event::rfc3339;
 use millstream_projections::kinds::Templates;
 use millstream_projections::kinds::aggregate::Aggregate;
 use millstream_projections::kinds::copy::{Copy, OnDelete, Rows};
@@ -15,7 +16,7 @@ use millstream_projections::kinds::index::Index;
 use millstream_projections::kinds::replica::Replica;
 use serde_json::{Map, Value, json};
 
-use super::values_table;
+use super::{state_table, values_table};
 
 /// A config that can be used.
 pub(super) fn config(file: &str, config: &Config) -> Value {
@@ -35,6 +36,7 @@ pub(super) fn config(file: &str, config: &Config) -> Value {
         "ledger": { "table": config.state.ledger_table(), "keep": text(config.state.tombstones) },
         "values": values_table(config).map(|table| json!({ "table": table })),
         "letters": { "store": letters, "keep": text(config.letters.keep) },
+        "poller": state_table(config).map(|table| poller(&table, &config.poller)),
         "warnings": lint(config).iter().map(warning).collect::<Vec<_>>(),
         "costs": costs(config).iter().map(cost).collect::<Vec<_>>(),
     })
@@ -59,11 +61,30 @@ pub(super) fn errors(file: &str, error: &WiringError) -> Value {
     json!({ "ok": false, "file": file, "errors": errors.collect::<Vec<_>>() })
 }
 
+fn poller(table: &str, poller: &PollerSettings) -> Value {
+    let PollerSettings { consumer, ttl, max_moves, busy, idle, on_gap, listen } = poller;
+    json!({
+        "table": table,
+        "consumer": **consumer,
+        "ttl": text(*ttl),
+        "max_moves": max_moves,
+        "busy": text(*busy),
+        "idle": text(*idle),
+        "on_gap": on_gap.as_str(),
+        "listen": listen.to_string(),
+    })
+}
+
 fn source(source: &millstream_projections::config::SourceConfig) -> Value {
     let mut object = json!({ "name": source.name.as_str(), "line": source.line });
     object[source.kind.word()] = json!(**source.kind.resource());
     if let SourceKind::Table(_) = source.kind {
         object["stream_view"] = json!(source.view.as_str());
+        object["start"] = match source.start {
+            Start::TrimHorizon => json!("trim-horizon"),
+            Start::Latest => json!("latest"),
+            Start::Since(at) => json!(rfc3339(at)),
+        };
     }
     object
 }

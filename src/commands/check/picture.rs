@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use millstream_projections::config::duration::text;
 use millstream_projections::config::{
-    Config, Kind, LettersStore, ProjectionConfig, SourceConfig, SourceKind, Start,
+    Config, Kind, LettersStore, PollerSettings, ProjectionConfig, SourceConfig, SourceKind, Start,
 };
 use millstream_projections::effect::Tombstones;
+use millstream_projections::event::rfc3339;
 use millstream_projections::item::AttributeName;
 use millstream_projections::kinds::Templates;
 use millstream_projections::kinds::aggregate::{Aggregate, Keeps, parts_of_average};
@@ -16,7 +17,7 @@ use millstream_projections::kinds::index::Index;
 use millstream_projections::kinds::replica::Replica;
 use millstream_projections::kinds::selection::Selection;
 
-use super::values_table;
+use super::{state_table, values_table};
 
 /// The whole picture.
 pub(super) fn picture(config: &Config) -> String {
@@ -44,6 +45,9 @@ fn of_source(source: &SourceConfig) -> String {
     let stream = match (&source.kind, source.start) {
         (SourceKind::Table(_), Start::TrimHorizon) => format!(", stream {}", source.view.as_str()),
         (SourceKind::Table(_), Start::Latest) => format!(", stream {} from latest", source.view.as_str()),
+        (SourceKind::Table(_), Start::Since(at)) => {
+            format!(", stream {} from {}", source.view.as_str(), rfc3339(at))
+        }
         (SourceKind::Queue(_) | SourceKind::Topic(_), _) => String::new(),
     };
     format!("{}  {word} {resource}{stream}\n", source.name)
@@ -171,7 +175,17 @@ fn own_tables(config: &Config) -> String {
     };
     let (ledger, tombstones) = (config.state.ledger_table(), text(config.state.tombstones));
     let values = values_table(config).map(|table| format!("values   table {table}\n")).unwrap_or_default();
-    format!("ledger   table {ledger}, tombstones kept {tombstones}\n{values}letters  {letters}\n")
+    let state = state_table(config).map(|table| of_poller(&table, &config.poller)).unwrap_or_default();
+    format!("ledger   table {ledger}, tombstones kept {tombstones}\n{values}letters  {letters}\n{state}")
+}
+
+/// What `millstream run` goes by, and where its workers agree.
+fn of_poller(table: &str, poller: &PollerSettings) -> String {
+    let PollerSettings { consumer, ttl, busy, idle, on_gap, listen, .. } = poller;
+    let (ttl, busy, idle, on_gap) = (text(*ttl), text(*busy), text(*idle), on_gap.as_str());
+    format!(
+        "poller   table {table}, consumer {consumer}, ttl {ttl}, polls every {busy} to {idle}, on_gap {on_gap}, listens {listen}\n"
+    )
 }
 
 fn templates(templates: &Templates) -> String {

@@ -35,6 +35,8 @@ fn the_demo_is_right_and_without_a_warning() {
         "share; the units beside it are each item's own.",
         "ledger   table dev-millstream-ledger, tombstones kept 30d",
         "values   table dev-millstream-values",
+        "poller   table dev-millstream-state, consumer default, ttl 10s, polls every 250ms to 5s, on_gap halt, \
+         listens 127.0.0.1:9464",
     ] {
         assert!(said.text.lines().any(|it| it == line), "`{line}` is missing in\n{}", said.text);
     }
@@ -115,6 +117,32 @@ fn totals_and_lookups_as_json() {
         serde_json::json!({ "row": 0, "totals": 4, "ledger": 2, "events": 0 })
     );
     assert_eq!(object["values"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_poller_in_words_and_as_json() {
+    let polled = "[source.a]\ntable = 'Table'\nstart = '2025-06-15T17:06:40+02:00'\n\
+                  [poller]\nconsumer = 'mine'\nttl = '90s'\nidle = '100ms'\non_gap = 'continue'\nlisten = 'off'\n\
+                  [projection.p]\nkind = 'replica'\nfrom = 'a'\ntable = 'Rows'\nkey = { id = '{id}' }\n";
+    let page = said(polled, false).text;
+    for line in [
+        "a  table Table, stream NEW_AND_OLD_IMAGES from 2025-06-15T15:06:40Z",
+        "poller   table millstream-state, consumer mine, ttl 90s, polls every 100ms to 100ms, on_gap continue, listens off",
+    ] {
+        assert!(page.lines().any(|it| it == line), "`{line}` is missing in\n{page}");
+    }
+    let object: serde_json::Value = serde_json::from_str(&said(polled, true).text).unwrap();
+    assert_eq!(object["sources"][0]["start"], "2025-06-15T15:06:40Z");
+    let expected = serde_json::json!({
+        "table": "millstream-state", "consumer": "mine", "ttl": "90s", "max_moves": 10,
+        "busy": "100ms", "idle": "100ms", "on_gap": "continue", "listen": "off",
+    });
+    assert_eq!(object["poller"], expected);
+    let topic = polled.replace("table = 'Table'", "topic = 'arn:aws:sns:r:1:t'");
+    let topic = topic.replace("start = '2025-06-15T17:06:40+02:00'\n", "");
+    let object: serde_json::Value = serde_json::from_str(&said(&topic, true).text).unwrap();
+    assert_eq!(object["poller"], serde_json::Value::Null, "nothing of it is for a poller");
+    assert!(!said(&topic, false).text.contains("poller   table"));
 }
 
 #[test]

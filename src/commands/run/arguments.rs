@@ -1,24 +1,16 @@
 //! The arguments of `run` that have limits.
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_projections::SourceName;
-use millstream_projections::config::duration;
+use millstream_projections::config::{Listen, duration, poller};
 use tokio::net::TcpListener;
 
 use crate::commands::Failure;
-
-/// Where Prometheus' exporters of OpenTelemetry listen, which is where scrapers look.
-const PORT: u16 = 9464;
-/// Below, a busy state table takes a healthy worker for dead; above, a dead one is missed by nobody.
-const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
-/// Below, an idle shard costs a hundred requests a second; above, its lag is not seen.
-const IDLE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(300);
 
 /// A consumer's name becomes part of the keys of the state table.
 pub(crate) fn consumer(text: &str) -> Result<Arc<str>, String> {
@@ -26,11 +18,18 @@ pub(crate) fn consumer(text: &str) -> Result<Arc<str>, String> {
 }
 
 pub(super) fn ttl(text: &str) -> Result<Duration, String> {
-    limited(text, &TTL)
+    limited(text, &poller::TTL)
 }
 
 pub(super) fn idle(text: &str) -> Result<Duration, String> {
-    limited(text, &IDLE)
+    limited(text, &poller::IDLE)
+}
+
+pub(super) fn max_moves(text: &str) -> Result<NonZeroUsize, String> {
+    let (from, to) = (poller::MAX_MOVES.start(), poller::MAX_MOVES.end());
+    let count: Option<i64> = text.parse().ok().filter(|count| poller::MAX_MOVES.contains(count));
+    let count = count.and_then(|count| NonZeroUsize::new(usize::try_from(count).ok()?));
+    count.ok_or_else(|| format!("use {from} to {to}"))
 }
 
 fn limited(text: &str, limits: &RangeInclusive<Duration>) -> Result<Duration, String> {
@@ -41,53 +40,22 @@ fn limited(text: &str, limits: &RangeInclusive<Duration>) -> Result<Duration, St
     }
 }
 
-/// Where health and metrics are answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Listen {
-    /// Nowhere.
-    Off,
-    /// There.
-    At(SocketAddr),
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self::At((Ipv4Addr::LOCALHOST, PORT).into())
-    }
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "off" => Ok(Self::Off),
-            address => address
-                .parse()
-                .map(Self::At)
-                .map_err(|_| "use an address and a port, 127.0.0.1:9464, or off".to_owned()),
-        }
-    }
-}
-
-impl Listen {
-    /// Takes the port.
-    pub(super) async fn open(self) -> Result<Option<TcpListener>, Failure> {
-        let Self::At(address) = self else { return Ok(None) };
-        let wrong = |error: std::io::Error| {
-            let advice = "--listen takes another one, 127.0.0.1:0 any that is free, and off none";
-            Failure::Wrong(match error.kind() {
-                ErrorKind::AddrInUse => {
-                    format!("{address} is in use, perhaps by another `millstream run`: {advice}")
-                }
-                _ => format!("cannot listen at {address}: {error}: {advice}"),
-            })
-        };
-        let listener = TcpListener::bind(address).await.map_err(wrong)?;
-        let address = listener.local_addr().map_err(wrong)?;
-        tracing::info!("health and metrics at http://{address}: /healthz, /readyz, /metrics");
-        Ok(Some(listener))
-    }
+/// Takes the port where health and metrics are answered, if there is to be one.
+pub(super) async fn open(listen: Listen) -> Result<Option<TcpListener>, Failure> {
+    let Listen::At(address) = listen else { return Ok(None) };
+    let wrong = |error: std::io::Error| {
+        let advice = "--listen takes another one, 127.0.0.1:0 any that is free, and off none";
+        Failure::Wrong(match error.kind() {
+            ErrorKind::AddrInUse => {
+                format!("{address} is in use, perhaps by another `millstream run`: {advice}")
+            }
+            _ => format!("cannot listen at {address}: {error}: {advice}"),
+        })
+    };
+    let listener = TcpListener::bind(address).await.map_err(wrong)?;
+    let address = listener.local_addr().map_err(wrong)?;
+    tracing::info!("health and metrics at http://{address}: /healthz, /readyz, /metrics");
+    Ok(Some(listener))
 }
 
 #[cfg(test)]
@@ -104,10 +72,11 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_an_address_or_off() {
-        assert_eq!("off".parse(), Ok(Listen::Off));
-        assert_eq!("127.0.0.1:9464".parse(), Ok(Listen::default()));
-        assert!("9464".parse::<Listen>().is_err());
+    fn moves_have_limits() {
+        assert_eq!(max_moves("1000"), Ok(NonZeroUsize::new(1_000).unwrap()));
+        for wrong in ["0", "1001", "-1", "ten", ""] {
+            assert_eq!(max_moves(wrong), Err("use 1 to 1000".to_owned()), "{wrong}");
+        }
     }
 
     #[test]

@@ -52,7 +52,13 @@ fn describe() {
     describe_counter!("millstream_gap_total", "Times that a stream had forgotten what was not read");
     describe_gauge!(
         "millstream_lag_seconds",
-        "Age of the newest change when it was read; 0 after an empty page"
+        "How long ago the oldest change was made that is not done, 0 while nothing waits; of a queue, by its name: the age of \
+         the oldest message in hand"
     );
+    describe_gauge!(
+        "millstream_letters",
+        "Dead letters that wait, by projection and state; one worker counts them once a minute"
+    );
+    describe_gauge!("millstream_oldest_letter_seconds", "How long the oldest letter waits; 0 without one");
     describe_histogram!("millstream_apply_seconds", "How long a batch took");
 }

@@ -35,9 +35,15 @@ async fn hear(mut interrupt: Signal, mut terminate: Signal, tell: watch::Sender<
         }
     };
     let signal = next().await;
-    tracing::info!(signal, "stops: shards are handed over; a second signal ends this at once");
+    tracing::info!(
+        signal,
+        "stops: shards are handed over, messages given back; a second signal ends this at once"
+    );
     tell.send_replace(true);
     let signal = next().await;
-    tracing::warn!(signal, "ends at once: others take over when the heartbeat has stood still");
+    tracing::warn!(
+        signal,
+        "ends at once: others take over when the heartbeat has stood still, and messages come again"
+    );
     std::process::exit(1);
 }

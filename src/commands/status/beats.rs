@@ -40,6 +40,11 @@ impl Beats {
         self.seen.values().all(|beat| beat.moved)
     }
 
+    /// Whether a worker was seen to live.
+    pub(super) fn moved(&self, session: &Session) -> bool {
+        self.seen.get(session).is_some_and(|beat| beat.moved)
+    }
+
     /// All workers, in the order of their sessions.
     pub(super) fn all(&self) -> impl Iterator<Item = &Beat> {
         self.seen.values()
@@ -73,6 +78,8 @@ mod tests {
         assert!(!beats.all_moved());
         let seen: Vec<_> = beats.all().map(|beat| (beat.moved, beat.since)).collect();
         assert_eq!(seen, [(true, at(2)), (false, at(0))]);
+        let moved = ["a", "b", "c"].map(|name| beats.moved(&Session(name.into())));
+        assert_eq!(moved, [true, false, false], "who was never there does not move");
         beats.observe(vec![row("a", 2)], at(4));
         assert!(beats.all_moved(), "who has gone is not waited for, and who has moved once is alive");
     }

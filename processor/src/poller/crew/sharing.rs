@@ -1,6 +1,6 @@
 //! Shares the shards of one stream out: what this worker takes, what it hands over, and what it leaves to others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Crew, Order};
 use crate::outcome::Fault;
 use crate::poller::lineage::{self, is_readable, waits_its_turn};
-use crate::poller::state::{Claim, Held, Session, ShardRow, ShardState};
+use crate::poller::state::{Claim, Held, Session, ShardRow, ShardState, WorkerRow};
 use crate::poller::{StreamSource, listing, shares};
 
 /// How often all shards of a stream are listed anew, by one of the workers, and each looks up the streams of its tables.
@@ -18,6 +18,8 @@ pub(super) const DISCOVER_EVERY: Duration = Duration::from_secs(600);
 pub(super) const DISCOVER_AGAIN: Duration = Duration::from_secs(5);
 /// How soon after the end of a shard all are listed: one of its children may have been listed late.
 pub(super) const DISCOVER_CHILDREN: Duration = Duration::from_secs(30);
+/// How long a shard that is there and not listed is waited for; then it is read as if it followed nothing.
+const INCOMPLETE: Duration = Duration::from_secs(60);
 /// What stands for the listing of a stream when it is shared out like a shard.
 const DISCOVERY: &str = "discovery";
 
@@ -35,8 +37,10 @@ impl Crew<'_> {
         let known: Known<'_> = rows.iter().map(|row| (&*row.shard, row)).collect();
         self.drop_lost(source, &known);
         let (live, on_gap) = (self.members.live().to_vec(), self.poller.settings.on_gap);
+        let heirs = |dead: &WorkerRow| (dead.session.clone(), self.members.heirs(&dead.session));
+        let heirs: HashMap<Session, Vec<Session>> = self.members.all_dead().map(heirs).collect();
         let mut moves = self.poller.settings.moves;
-        let mut free: HashMap<Option<&Session>, Vec<ShardRow>> = HashMap::new();
+        let mut free: BTreeMap<Option<&Session>, Vec<ShardRow>> = BTreeMap::new();
         for row in &rows {
             if !is_readable(row, &known, on_gap) {
                 self.has_unread |= waits_its_turn(row, &known, on_gap);
@@ -48,13 +52,17 @@ impl Crew<'_> {
                 continue;
             }
             let wanted = shares::owner_of(&row.shard, &live);
-            let is_mine = wanted == Some(&self.poller.session);
+            let is_mine = match row.owner.as_ref().and_then(|owner| heirs.get(owner)) {
+                Some(heirs) => shares::owner_of(&row.shard, heirs) == Some(&self.poller.session),
+                None => wanted == Some(&self.poller.session),
+            };
             match &row.owner {
                 Some(owner) if *owner == self.poller.session => {
                     self.start(source, row);
                     if !is_mine
                         && moves > 0
-                        && let Some(to) = wanted.cloned()
+                        // Who was never seen to move may be dead for a day.
+                        && let Some(to) = wanted.filter(|to| self.members.has_moved(to)).cloned()
                     {
                         moves -= 1;
                         self.stop(source, &row.shard, Some(to));
@@ -71,7 +79,9 @@ impl Crew<'_> {
             self.claim(source, &shards, owner).await;
         }
         let is_over = |row: &ShardRow| matches!(row.state, ShardState::Ended | ShardState::EndedNoChildren);
-        Ok(rows.iter().all(is_over) && (!rows.is_empty() || self.discover_at.contains_key(&source.stream)))
+        let is_listed = !rows.is_empty() || self.discover_at.contains_key(&source.stream);
+        let is_whole = !self.incomplete_since.contains_key(&source.stream);
+        Ok(rows.iter().all(is_over) && is_listed && is_whole)
     }
 
     /// All shards of a stream that are known, after a listing where one is due.
@@ -81,16 +91,22 @@ impl Crew<'_> {
         if !self.has_to_discover(source, &rows) {
             return Ok(rows);
         }
+        let retry = &self.poller.pipeline.limits.retry;
+        let incomplete_since = self.incomplete_since.get(&source.stream).copied();
         let found = async {
-            let listed = listing::all(&self.poller.client, &source.stream, &rows).await?;
+            let listing = listing::all(&self.poller.client, &source.stream, &rows, retry).await?;
+            let is_whole = listing.unlisted.is_empty();
+            let listed = match incomplete_since.is_some_and(|since| since.elapsed() > INCOMPLETE) {
+                true => [listing.shards, listing.unlisted].concat(),
+                false => listing.in_order(),
+            };
             let added = lineage::to_add(&listed, &rows, &source.start, clock.unix_seconds());
             state.add(&source.stream, &added).await?;
-            state.shards(&source.stream).await
+            Ok::<_, Fault>((state.shards(&source.stream).await?, is_whole))
         };
         match found.await {
-            Ok(rows) => {
-                self.discover_at.insert(source.stream.clone(), Instant::now() + DISCOVER_EVERY);
-                self.ended_here.remove(&source.stream);
+            Ok((rows, is_whole)) => {
+                self.listed(&source.stream, is_whole);
                 Ok(rows)
             }
             Err(fault) if rows.is_empty() => Err(fault),
@@ -101,6 +117,26 @@ impl Crew<'_> {
                 self.has_unread = true;
                 Ok(rows)
             }
+        }
+    }
+
+    /// A stream was listed. What is not listed now will be, most likely soon.
+    fn listed(&mut self, stream: &Arc<str>, is_whole: bool) {
+        let now = Instant::now();
+        let at = match (is_whole, self.settled_at > now) {
+            (false, _) => now + DISCOVER_AGAIN,
+            (true, true) => self.settled_at,
+            (true, false) => {
+                self.ended_here.remove(stream);
+                now + DISCOVER_EVERY
+            }
+        };
+        self.discover_at.insert(stream.clone(), at);
+        if is_whole {
+            self.incomplete_since.remove(stream);
+        } else {
+            self.incomplete_since.entry(stream.clone()).or_insert(now);
+            (self.has_unread, self.refresh_at) = (true, self.refresh_at.min(at));
         }
     }
 

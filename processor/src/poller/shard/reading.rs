@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{BACKOFF, Ended, Work};
 use crate::outcome::{Fault, FaultKind};
 use crate::poller::cursor::Page;
+use crate::poller::desk;
 use crate::source::stream_record;
 
 /// How many pages without records make it likely that there is nothing to read: a stream can give some on the way to records.
@@ -50,7 +51,10 @@ impl Work {
                 self.read_at = Instant::now() + self.backoff;
                 let is_wrong = matches!(fault.kind, FaultKind::Misconfigured | FaultKind::Rejected);
                 self.unreadable = is_wrong.then(|| fault.to_string());
-                tracing::warn!(shard = %self.claim.shard, cause = %fault, "shard cannot be read now");
+                if let Some(told) = self.unread.met(Instant::now()) {
+                    let (shard, times) = (&self.claim.shard, told.times);
+                    tracing::warn!(%shard, times, cause = %fault, "shard cannot be read now");
+                }
                 None
             }
         }
@@ -59,6 +63,8 @@ impl Work {
     fn took(&mut self, records: Vec<Record>, ended: bool) {
         (self.backoff, self.at_end, self.unreadable) = (Duration::ZERO, ended, None);
         (self.agains, self.was_gone) = (0, false);
+        self.unread.went();
+        self.behind.page(self.shared.pipeline.clock.unix_seconds(), ended);
         self.was_open |= !ended;
         self.empty_pages = if records.is_empty() { self.empty_pages.saturating_add(1) } else { 0 };
         let (count, mut size, mut newest) = (records.len(), 0, None);
@@ -72,6 +78,9 @@ impl Work {
             (size, newest) = (size + bytes, made.max(newest));
             // The checkpoint stays where it is until something is done: else the next owner would not know what to skip.
             if self.since.is_none_or(|since| made.is_none_or(|made| made >= since)) {
+                if let Some(sequence) = desk::sequence(&delivery) {
+                    self.behind.read(sequence, made);
+                }
                 self.desk.put(delivery, bytes);
             }
         }
@@ -79,7 +88,7 @@ impl Work {
         let age = newest.map_or(0, |made| self.shared.pipeline.clock.unix_seconds().saturating_sub(made));
         let goes_on = count >= FULL || size >= FULL_BYTES || age >= BEHIND;
         self.read_at = self.asked_at + self.pace(count == 0, ended || goes_on);
-        self.tell(Some(age));
+        self.tell();
     }
 
     /// How long after a request the next one comes: at once while there is more to read, soon while records come, and later

@@ -53,7 +53,7 @@ impl Work {
         }
     }
 
-    /// Stores how far the shard is, if that changed.
+    /// Stores how far the shard is, if that changed, or if it is in doubt whose it is.
     pub(super) async fn store(&mut self) -> Option<Ended> {
         if let Some(gap) = self.gap.take_if(|gap| gap.before.is_some()) {
             match self.shared.state.gap(&self.claim, &gap, false).await {
@@ -63,13 +63,13 @@ impl Work {
             }
         }
         let now = self.standing();
-        if now == self.stored {
+        if now == self.stored && !self.is_in_doubt {
             return None;
         }
         let acks = self.desk.acks();
-        match self.shared.state.checkpoint(&self.claim, &now.0, &acks, now.2.as_deref()).await {
+        match self.shared.state.checkpoint(&self.claim, &now.0, &acks, now.2.as_deref(), now.3).await {
             Ok(Held::Done) => {
-                self.stored = now;
+                (self.stored, self.is_in_doubt) = (now, false);
                 None
             }
             Ok(Held::Lost) => Some(Ended::Lost),
@@ -82,10 +82,16 @@ impl Work {
     }
 
     /// How far the shard is.
-    fn standing(&self) -> (Checkpoint, String, Option<String>) {
+    fn standing(&self) -> (Checkpoint, String, Option<String>, Option<u64>) {
         let at = self.desk.watermark().map(|sequence| Checkpoint::After(sequence.unpadded().to_owned()));
         let checkpoint = at.unwrap_or_else(|| self.stored.0.clone());
-        (checkpoint, self.desk.acks().to_text(), self.unreadable.clone().or_else(|| self.trouble.clone()))
+        let trouble = self.unreadable.clone().or_else(|| self.trouble.clone());
+        // Who cannot beat does not read either, and has no need to write that down.
+        let behind = match self.shared.is_alive() {
+            true => self.behind.since(self.shared.pipeline.clock.unix_seconds()),
+            false => self.stored.3,
+        };
+        (checkpoint, self.desk.acks().to_text(), trouble, behind)
     }
 
     /// Stores how far the shard is for whoever reads it next: what is not stored is done again.
@@ -132,7 +138,7 @@ impl Work {
                     tracing::warn!(%shard, "shard has ended, and no listing shows its children yet");
                 }
                 self.is_known_childless = true;
-                self.tell(None);
+                self.tell();
             }
             Err(fault) => tracing::warn!(%shard, cause = %fault, "shard cannot be ended now"),
         }

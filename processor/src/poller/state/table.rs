@@ -118,6 +118,15 @@ impl TableState {
         Ok(())
     }
 
+    /// Records gaps that nobody met while reading: whoever takes over from another library hears of them from its state.
+    pub async fn note_gaps(&self, stream: &str, gaps: &[GapRow]) -> Result<(), Fault> {
+        for gap in gaps {
+            let row = request::gap(self.place(stream), gap, self.now()).action(&self.table)?;
+            self.transact("record a gap", vec![row]).await?;
+        }
+        Ok(())
+    }
+
     async fn add_row(&self, place: &str, row: &ShardRow) -> Result<(), Fault> {
         let put = self
             .client
@@ -147,6 +156,24 @@ impl TableState {
         let key = rows::key(&self.workers_place(), &rows::worker_row(session));
         let delete = self.client.delete_item().table_name(&*self.table).set_key(Some(key));
         delete.send().await.map(|_| ()).map_err(|error| fault(self.doing("DeleteItem", "leave"), &error))
+    }
+
+    async fn sweep_row(&self, dead: &WorkerRow) -> Result<(), Fault> {
+        let key = rows::key(&self.workers_place(), &rows::worker_row(&dead.session));
+        let delete = self.client.delete_item().table_name(&*self.table).set_key(Some(key));
+        let delete = delete
+            .condition_expression(request::STANDS_STILL)
+            .expression_attribute_names("#heartbeat", "heartbeat")
+            .expression_attribute_values(":heartbeat", rows::number(dead.heartbeat));
+        match delete.send().await {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error.as_service_error().is_some_and(|it| it.is_conditional_check_failed_exception()) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(fault(self.doing("DeleteItem", "sweep"), &error)),
+        }
     }
 
     /// Sends one conditional update.
@@ -242,6 +269,10 @@ impl StateStore for TableState {
         self.rows(self.place(stream), rows::SHARD, rows::shard).boxed()
     }
 
+    fn sweep<'a>(&'a self, dead: &'a WorkerRow) -> BoxFuture<'a, Result<(), Fault>> {
+        self.sweep_row(dead).boxed()
+    }
+
     fn streams<'a>(&'a self, table: &'a str) -> BoxFuture<'a, Result<Vec<Arc<str>>, Fault>> {
         let kind = rows::streams_of(table);
         async move { self.rows(self.streams_place(), &kind, rows::stream).await }.boxed()
@@ -275,9 +306,10 @@ impl StateStore for TableState {
         checkpoint: &'a Checkpoint,
         acks: &'a Acks,
         trouble: Option<&'a str>,
+        behind_since: Option<u64>,
     ) -> BoxFuture<'a, Result<Held, Fault>> {
-        let change =
-            request::checkpoint(self.place(&claim.stream), claim, checkpoint, acks, trouble, self.now());
+        let place = self.place(&claim.stream);
+        let change = request::checkpoint(place, claim, checkpoint, acks, trouble, behind_since, self.now());
         async move { Ok(held(self.update("checkpoint", change).await?, |_| false)) }.boxed()
     }
 

@@ -1,5 +1,7 @@
 //! Times as a person writes them.
 
+use millstream_projections::config::moment::{day, digits};
+
 /// Seconds since 1970 of `2025-06-15T15:00:00Z`, `2025-06-15`, or so long ago: `30s`, `90m`, `2h`, `3d`.
 pub(super) fn seconds(text: &str, now: u64) -> Option<u64> {
     match text.split_at_checked(10) {
@@ -20,28 +22,6 @@ fn ago(text: &str) -> Option<u64> {
     digits(number)?.checked_mul(unit)
 }
 
-/// Days since 1970 (after Howard Hinnant's algorithm).
-fn day(date: &str) -> Option<u64> {
-    let (year, rest) = date.split_once('-')?;
-    let (month, day) = rest.split_once('-')?;
-    let (year, month, day) = (digits(year)?, digits(month)?, digits(day)?);
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let longest = match month {
-        2 => 28 + u64::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => return None,
-    };
-    if year < 1970 || day == 0 || day > longest {
-        return None;
-    }
-    let (shifted, month_index) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let (era, year_of_era) = (shifted / 400, shifted % 400);
-    let day_of_year = (153 * month_index + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Some(era * 146_097 + day_of_era - 719_468)
-}
-
 fn time(rest: &str) -> Option<u64> {
     if rest.is_empty() {
         return Some(0);
@@ -52,11 +32,6 @@ fn time(rest: &str) -> Option<u64> {
     let second = second.map_or(Some(0), digits)?;
     let valid = hour < 24 && minute < 60 && second < 60 && parts.next().is_none();
     valid.then_some(hour * 3_600 + minute * 60 + second)
-}
-
-fn digits(text: &str) -> Option<u64> {
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| text.parse().ok())?
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::poller::state::{Checkpoint, Child, Claim, GapRow, Session, ShardRow, 
 const DAY: Duration = Duration::from_secs(86_400);
 /// A stream lists an ended shard for a day; what is remembered for longer is never taken for a new one. All rows of a stream
 /// are read at each look where something changed, so they stay no longer than is safe.
-const KEEP_ENDED: Duration = DAY.saturating_mul(2);
+pub(super) const KEEP_ENDED: Duration = DAY.saturating_mul(2);
 /// Long enough for whoever comes back from holidays.
 const KEEP_GAPS: Duration = DAY.saturating_mul(30);
 /// Every heartbeat moves it on: only a dead worker's row goes.
@@ -29,6 +29,9 @@ const KEEP_WORKERS: Duration = DAY;
 pub(super) const ABSENT: &str = "attribute_not_exists(#row)";
 /// The shard is still this session's, and nobody had it in between.
 const HELD: &str = "#owner = :owner AND #epoch = :epoch";
+
+/// A worker has not moved since it was seen.
+pub(super) const STANDS_STILL: &str = "#heartbeat = :heartbeat";
 
 /// One conditional change of one row.
 #[derive(Debug, Clone)]
@@ -154,7 +157,7 @@ pub(super) fn stands_still(place: String, owner: &Session, dead: Option<&WorkerR
     match dead {
         None => change.on("attribute_not_exists(#heartbeat)"),
         Some(dead) => change
-            .on("attribute_not_exists(#heartbeat) OR #heartbeat = :heartbeat")
+            .on(&format!("attribute_not_exists(#heartbeat) OR {STANDS_STILL}"))
             .with("heartbeat", number(dead.heartbeat)),
     }
 }
@@ -206,17 +209,19 @@ pub(super) fn checkpoint(
     checkpoint: &Checkpoint,
     acks: &Acks,
     trouble: Option<&str>,
+    behind_since: Option<u64>,
     now: u64,
 ) -> Change {
     let mut change =
         shard(&place, &claim.shard, now).held(claim).with("checkpoint", text(checkpoint_text(checkpoint)));
     let (mut sets, mut removes) = ("SET #checkpoint = :checkpoint, #writtenAt = :now".to_owned(), Vec::new());
-    let acks = (!acks.is_empty()).then(|| acks.to_text());
-    for (name, value) in [("acks", acks.as_deref()), ("trouble", trouble)] {
+    let acks = (!acks.is_empty()).then(|| text(acks.to_text()));
+    let may_go = [("acks", acks), ("trouble", trouble.map(text)), ("behindSince", behind_since.map(number))];
+    for (name, value) in may_go {
         match value {
             Some(value) => {
                 sets.push_str(&format!(", #{name} = :{name}"));
-                change = change.with(name, text(value));
+                change = change.with(name, value);
             }
             None => removes.push(format!("#{name}")),
         }
@@ -242,7 +247,10 @@ pub(super) fn end_without_children(place: String, claim: &Claim, now: u64) -> Ch
 fn ended(place: &str, claim: &Claim, state: ShardState, now: u64) -> Change {
     shard(place, &claim.shard, now)
         .held(claim)
-        .doing("SET #state = :state, #writtenAt = :now, #expires = if_not_exists(#expires, :expires) REMOVE #trouble")
+        .doing(
+            "SET #state = :state, #writtenAt = :now, #expires = if_not_exists(#expires, :expires) \
+             REMOVE #trouble, #behindSince",
+        )
         .with("state", text(state_text(state)))
         .with("expires", expires(now, KEEP_ENDED))
 }

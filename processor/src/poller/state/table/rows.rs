@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use super::request::KEEP_ENDED;
 use crate::poller::acks::Acks;
 use crate::poller::state::{Checkpoint, GapRow, Session, ShardRow, ShardState, WorkerRow};
 
@@ -78,6 +79,13 @@ pub(super) fn of_shard(place: &str, row: &ShardRow) -> Item {
     if let Some(trouble) = &row.trouble {
         set("trouble", text(trouble));
     }
+    if let Some(since) = row.behind_since {
+        set("behindSince", number(since));
+    }
+    // As one that ended in our hands.
+    if matches!(row.state, ShardState::Ended | ShardState::EndedNoChildren) {
+        set(EXPIRES, number(row.written_at + KEEP_ENDED.as_secs()));
+    }
     item
 }
 
@@ -93,6 +101,7 @@ pub(super) fn shard(item: &Item) -> Result<ShardRow, String> {
         checkpoint: checkpoint_of(checkpoint).ok_or_else(|| format!("its `checkpoint` is `{checkpoint}`"))?,
         acks: string(item, "acks").map(Acks::from_text).unwrap_or_default(),
         trouble: string(item, "trouble").map(str::to_owned),
+        behind_since: item.contains_key("behindSince").then(|| count(item, "behindSince")).transpose()?,
         written_at: count(item, "writtenAt")?,
     })
 }
