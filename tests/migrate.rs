@@ -1,5 +1,10 @@
 //! `millstream migrate kcl` as a real process, against a lease table in the embedded DynamoDB, and `millstream run` after it.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail their test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail their test"
+)]
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
