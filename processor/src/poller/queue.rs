@@ -5,7 +5,7 @@
 //! was not begun when the worker stops at once, and what a worker that died had in hand when its time out of sight is over.
 //!
 //! **Out of sight.** While a message is in hand, its time out of sight is prolonged at a third of it. That time is the queue's
-//! own, within [`VISIBILITY`]. Where it cannot be prolonged, a FIFO queue's batch is cut off, since others may go on with its
+//! own, within 10 s and 5 min. Where it cannot be prolonged, a FIFO queue's batch is cut off, since others may go on with its
 //! groups; on a standard queue two workers may do the same work, which guards allow.
 //!
 //! **FIFO.** SQS gives out a group to one receive at a time, and what was received of it is worked on in one batch. The first
