@@ -109,7 +109,9 @@ fn terms(judge: &Judge, row: &ShardRow, fleet: &BTreeMap<Session, Standing>) -> 
         let troubled = |channel| wires.as_ref().and_then(|wires| wires.troubled_at(channel));
         // Who has just come takes nothing before it knows the streams, for which it asks again after a while.
         let is_new = it.started_at.is_some_and(|at| at.elapsed() < NEW);
-        let asks = troubled(Channel::Streams).filter(|_| is_new).map(|at| at + LOOKS_UP_AGAIN);
+        let is_cut = wires.as_ref().is_some_and(|wires| wires.weather().on(Channel::Streams).cut);
+        let troubled_at = if is_cut { Some(Instant::now()) } else { troubled(Channel::Streams) };
+        let asks = troubled_at.filter(|_| is_new).map(|at| at + LOOKS_UP_AGAIN);
         [it.disturbed_at, troubled(Channel::State), asks, it.started_at.filter(|_| is_orderly)]
     });
     (disturbed.flatten().max(), is_orderly)
