@@ -1,5 +1,5 @@
 //! What pollers agree on: who owns which shard, through lost replies, conflicts and races. The contract is kept by the table,
-//! over the real protocol, and by the store in memory that the simulation rests on.
+//! over the real protocol, and by the store in memory for runs that have to be quick.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails has to fail its test")]
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use memory_state::MemoryState;
 
-#[path = "simulation/memory_state.rs"]
+#[path = "poller_memory/state.rs"]
 mod memory_state;
 
 const TABLE: &str = "dev-state";
