@@ -18,7 +18,7 @@
 //! **Whether a letter is closed the ledger says**, by a row that is put before the messages are deleted, and is there as
 //! long as a queue could have kept them. The row comes first: messages that are there all the same, because whoever
 //! closed the letter died, or stored it at the same moment, are what is left of it. They are deleted when the letter is
-//! next asked for by its name; until then a list shows them. A letter that waits again loses its row before it is sent.
+//! next listed, or asked for by its name. A letter that waits again loses its row before it is sent.
 //!
 //! **What a queue cannot do:** keep a closed letter, list closed ones, or remember how a letter was closed that fails
 //! again. Of a discarded letter a line of the audit trail stays. To find one letter all have to be received, and one
