@@ -140,7 +140,11 @@ mod tests {
     /// Asks for a path of a worker whose last heartbeat was so many seconds ago, if there was one.
     async fn check(ask: (Method, &str), beaten: Option<u64>, is_leaving: bool, expected: (u16, &str)) {
         let now = Instant::now();
-        let health = Health { beaten: beaten.map(|ago| now - Duration::from_secs(ago)), is_leaving };
+        let health = Health {
+            beaten: beaten.map(|ago| now - Duration::from_secs(ago)),
+            is_leaving,
+            ..Health::default()
+        };
         let health = watch::Sender::new(health).subscribe();
         answered(answers(Some(health), Vec::new()), ask, expected).await;
     }

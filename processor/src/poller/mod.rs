@@ -102,6 +102,8 @@ pub struct Poller {
 pub struct Health {
     /// When the last heartbeat that was written was begun; none before the worker has joined the others.
     pub beaten: Option<Instant>,
+    /// How often two heartbeats were so far apart that others could take the worker for dead in between.
+    pub lapses: u64,
     /// Whether it hands over what it has, and takes nothing more.
     pub is_leaving: bool,
 }
@@ -170,7 +172,7 @@ impl Poller {
             let started = Instant::now();
             wait = match self.state.beat(row).await {
                 Ok(()) => {
-                    self.health.send_replace(Health { beaten: Some(started), is_leaving: false });
+                    self.has_beaten(started);
                     self.settings.beat_every().saturating_sub(started.elapsed())
                 }
                 Err(fault) => {
@@ -179,6 +181,15 @@ impl Poller {
                 }
             };
         }
+    }
+
+    fn has_beaten(&self, started: Instant) {
+        let may_be_apart = self.settings.ttl - self.settings.patience();
+        self.health.send_modify(|health| {
+            let apart = health.beaten.map_or(Duration::ZERO, |before| started - before);
+            health.lapses += u64::from(apart >= may_be_apart);
+            health.beaten = Some(started);
+        });
     }
 
     /// Every shard that the consumer knows of its sources, of earlier streams of their tables too.

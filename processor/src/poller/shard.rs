@@ -67,6 +67,11 @@ impl Shared {
     fn is_alive(&self) -> bool {
         self.health.borrow().beaten.is_some_and(|beaten| beaten.elapsed() < self.settings.pause_after())
     }
+
+    /// How often others could take this worker for dead so far.
+    fn lapses(&self) -> u64 {
+        self.health.borrow().lapses
+    }
 }
 
 /// What the work on a shard is told.
@@ -131,8 +136,8 @@ pub(super) struct Work {
     /// What of [`Shared::bytes`] is this shard's.
     bytes: u64,
     stored: (Checkpoint, String, Option<String>, Option<u64>),
-    /// The last beat that was seen.
-    beaten: Option<Instant>,
+    /// How many lapses of this worker were seen.
+    lapses: u64,
     /// Whether others may have taken the shard meanwhile: then it is asked before anything starts.
     is_in_doubt: bool,
     /// Why nothing can be written, and why nothing can be read.
@@ -156,7 +161,7 @@ impl Work {
         };
         let (client, stream, shard) = (shared.client.clone(), claim.stream.clone(), claim.shard.clone());
         let now = shared.pipeline.clock.unix_seconds();
-        let beaten = shared.health.borrow().beaten;
+        let lapses = shared.lapses();
         Self {
             cursor: Some(Cursor::new(client, stream, shard, &row.checkpoint)),
             reading: None,
@@ -176,7 +181,7 @@ impl Work {
             backoff: Duration::ZERO,
             bytes: 0,
             stored: (row.checkpoint.clone(), row.acks.to_text(), row.trouble.clone(), row.behind_since),
-            beaten,
+            lapses,
             is_in_doubt: false,
             trouble: None,
             unreadable: None,
@@ -236,13 +241,10 @@ impl Work {
         }
     }
 
-    /// Whether two beats were so far apart that others could take this worker for dead in between, and it does not know yet
-    /// whether they did. The next write tells.
+    /// Whether others could take the shard, and this worker does not know yet whether they did. The next write tells.
     fn is_in_doubt(&mut self) -> bool {
-        let (beaten, settings) = (self.shared.health.borrow().beaten, &self.shared.settings);
-        let before = std::mem::replace(&mut self.beaten, beaten);
-        let apart = before.zip(beaten).map_or(Duration::ZERO, |(before, beaten)| beaten - before);
-        self.is_in_doubt |= apart >= settings.ttl - settings.patience();
+        let lapses = self.shared.lapses();
+        self.is_in_doubt |= std::mem::replace(&mut self.lapses, lapses) != lapses;
         self.is_in_doubt
     }
 
@@ -315,10 +317,16 @@ impl Work {
     }
 
     fn batch(&self, mut taken: Taken) -> BoxFuture<'static, (Taken, Report)> {
-        let shared = self.shared.clone();
+        let (shared, lapses) = (self.shared.clone(), self.lapses);
         async move {
             // Closed it never is.
             let _turn = shared.batches.acquire().await;
+            if !shared.is_alive() || shared.lapses() != lapses {
+                // Its turn came too late: the shard may be another's.
+                let fault = Fault::out_of_time("begin");
+                let unfinished = vec![Some(fault); taken.deliveries.len()];
+                return (taken, Report { unfinished, ..Report::default() });
+            }
             let slice = shared.settings.slice();
             let deadline = Deadline::before(Instant::now() + slice, slice / 5);
             let deliveries = std::mem::take(&mut taken.deliveries);
