@@ -119,7 +119,11 @@ async fn busy(role: Role) -> f64 {
             writer.put("shard");
         }
     });
-    println!("\n  {role:?}");
+    let name = match role {
+        Role::Yardstick => "the AWS SDK alone: a PutItem a record, in no order",
+        Role::Poller => "Millstream's poller",
+    };
+    println!("\n  {name}");
     println!(
         "  {:>6} {:>8} {:>8} {:>8} {:>10} {:>10} {:>10}",
         "at", "put", "written", "behind", "lag p50", "p99", "most"
@@ -245,7 +249,7 @@ async fn main() {
     let is_asked = |part: &str| asked.is_empty() || asked.iter().any(|it| it == part);
     let settings = Settings::default();
     println!(
-        "{REQUEST:?} a request; polls every {:?} while records come, and up to {:?} when none do",
+        "{REQUEST:?} a request; a shard is asked again at once after a full page, {:?} after another, and up to {:?} when no records come",
         settings.busy, settings.idle
     );
     if is_asked("busy") {

@@ -11,6 +11,7 @@ use millstream_processor::poller::settings::Settings;
 use millstream_processor::projections::config::Config;
 use millstream_processor::wiring::Aws;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 /// The table whose stream is read.
 pub(crate) const SOURCE: &str = "Orders";
@@ -35,6 +36,8 @@ const ROLE: &str = "MILLSTREAM_BENCH_ROLE";
 const STREAM: &str = "MILLSTREAM_BENCH_STREAM";
 /// How many writes the yardstick has under way.
 const AT_ONCE: usize = 64;
+/// As many records as a page can have.
+const FULL: usize = 1_000;
 /// How many records it reads ahead.
 const READ_AHEAD: usize = 4_000;
 /// The unit of time in `/proc/*/stat`, which Linux has as a constant towards programs.
@@ -140,15 +143,17 @@ async fn read(aws: &Aws, stream: &str, sender: mpsc::Sender<Record>) {
     let given = asked.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await;
     let mut iterator = given.expect("it can be read").shard_iterator;
     while let Some(next) = iterator {
+        let asked_at = Instant::now();
         let page = streams.get_records().shard_iterator(next).send().await.expect("it can be read");
         let records = page.records.unwrap_or_default();
-        if records.is_empty() {
-            tokio::time::sleep(Settings::default().busy).await;
-        }
+        let is_full = records.len() == FULL;
         for record in records {
             sender.send(record).await.expect("the other half lives as long");
         }
         iterator = page.next_shard_iterator;
+        if !is_full {
+            sleep_until(asked_at + Settings::default().busy).await;
+        }
     }
 }
 
