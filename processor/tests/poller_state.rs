@@ -603,6 +603,7 @@ impl World {
             session: session(name),
             heartbeat,
             mail: 0,
+            ttl_ms: 10_000,
             draining: false,
             host: "host:42".to_owned(),
             version: "0.1.0".to_owned(),

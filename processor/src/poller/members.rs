@@ -37,7 +37,8 @@ struct Seen {
 }
 
 impl Members {
-    /// Knows nobody yet. A worker is dead whose heartbeat was seen to stand still for `ttl`.
+    /// Knows nobody yet. A worker is dead whose heartbeat was seen to stand still for as long as its row says; `ttl` is the
+    /// own one.
     pub fn new(me: Session, ttl: Duration) -> Self {
         Self { me, ttl, seen: BTreeMap::new(), live: Vec::new(), mail: 0, looked: None, has_lost: false }
     }
@@ -61,7 +62,7 @@ impl Members {
             let since = before.as_ref().map_or(now, |seen| seen.since);
             let stood = before.filter(|seen| seen.row.heartbeat == row.heartbeat);
             let moved = stood.map_or(now, |seen| seen.moved + unseen);
-            let is_dead = now.duration_since(moved) >= self.ttl;
+            let is_dead = now.duration_since(moved) >= Duration::from_millis(row.ttl_ms);
             self.has_lost |= is_dead && !was_dead;
             self.seen.insert(row.session.clone(), Seen { row, moved, since, has_moved, is_dead });
         }
@@ -136,6 +137,7 @@ mod tests {
             session: session(name),
             heartbeat,
             mail: 0,
+            ttl_ms: TTL.as_millis() as u64,
             draining: false,
             host: "host".to_owned(),
             version: "1".to_owned(),
@@ -278,6 +280,24 @@ mod tests {
             members.observe(vec![stops, row("me", heartbeat)], Instant::now());
         }
         assert_eq!(members.dead(&session("a")).map(|row| row.heartbeat), Some(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_is_dead_after_its_own_time_to_live() {
+        let mut members = Members::new(session("me"), TTL);
+        let mut live_at = BTreeMap::new();
+        for heartbeat in 0..=20 {
+            let of = |name, seconds: u64| WorkerRow { ttl_ms: seconds * 1_000, ..row(name, 1) };
+            members.observe(vec![of("hasty", 4), of("patient", 15), row("me", heartbeat)], Instant::now());
+            for session in members.live() {
+                live_at.insert(session.to_string(), heartbeat);
+            }
+            tokio::time::advance(TTL / 10).await;
+        }
+        assert_eq!(
+            live_at,
+            [("hasty", 3), ("me", 20), ("patient", 14)].map(|(name, at)| (name.to_owned(), at)).into()
+        );
     }
 
     #[tokio::test(start_paused = true)]

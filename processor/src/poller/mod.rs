@@ -247,6 +247,7 @@ impl Poller {
             session: self.session.clone(),
             heartbeat: 1,
             mail: 0,
+            ttl_ms: self.settings.ttl.as_millis() as u64,
             draining: false,
             host: self.host.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -37,6 +37,8 @@ pub struct WorkerRow {
     pub heartbeat: u64,
     /// Goes up when a shard was handed to it: then it looks at its shards at once.
     pub mail: u64,
+    /// For how many milliseconds its heartbeat may stand still before it is taken for dead.
+    pub ttl_ms: u64,
     /// Whether it takes no more shards, since it is about to stop.
     pub draining: bool,
     /// The host and the process, for people.

@@ -62,6 +62,7 @@ mod tests {
             session: Session(name.into()),
             heartbeat,
             mail: 0,
+            ttl_ms: 10_000,
             draining: false,
             host: "host/1".to_owned(),
             version: "0.1.0".to_owned(),

@@ -20,6 +20,7 @@ fn worker(name: &str, heartbeat: u64) -> WorkerRow {
         session: session(name),
         heartbeat,
         mail: 0,
+        ttl_ms: 10_000,
         draining: false,
         host: format!("{name}/4711"),
         version: "0.1.0".to_owned(),

@@ -129,12 +129,13 @@ impl Change {
 pub(super) fn beat(place: String, worker: &WorkerRow, now: u64) -> Change {
     Change::of(&place, &rows::worker_row(&worker.session))
         .doing(
-            "SET #heartbeat = :heartbeat, #mail = if_not_exists(#mail, :none), #draining = :draining, \
+            "SET #heartbeat = :heartbeat, #mail = if_not_exists(#mail, :none), #ttl = :ttl, #draining = :draining, \
              #host = :host, #version = :version, #expires = :expires",
         )
         .on("attribute_not_exists(#heartbeat) OR #heartbeat <= :heartbeat")
         .with("heartbeat", number(worker.heartbeat))
         .with("none", number(0))
+        .with("ttl", number(worker.ttl_ms))
         .with("draining", AttributeValue::Bool(worker.draining))
         .with("host", text(&worker.host))
         .with("version", text(&worker.version))

@@ -113,6 +113,7 @@ pub(super) fn worker(item: &Item) -> Result<WorkerRow, String> {
         session: Session(named(item, WORKER)?.into()),
         heartbeat: count(item, "heartbeat")?,
         mail: count(item, "mail")?,
+        ttl_ms: count(item, "ttl")?,
         draining: item.get("draining").and_then(|value| value.as_bool().ok()).copied().unwrap_or(false),
         host: words("host"),
         version: words("version"),
