@@ -1,4 +1,4 @@
-//! Hundreds of runs of several pollers in simulated time, in which everything goes wrong that a seed can think of.
+//! Thousands of runs of several pollers in simulated time, in which everything goes wrong that a seed can think of.
 //!
 //! A run that fails names its seed. `MILLSTREAM_SIMULATION=small/123` runs that one alone and tells all that happens;
 //! `MILLSTREAM_SIMULATION=small/0..100000` runs as many as one likes. The sorts are those of [`Sort`].
@@ -49,10 +49,11 @@ struct Sort {
 const SMALL: Sort = Sort {
     name: "small",
     shape: shape::small,
-    usual: 320,
+    usual: 2_000,
     happens: &[
         "checkpoint",
         "claim",
+        "claim refused",
         "cut",
         "deploy",
         "end",
