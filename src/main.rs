@@ -5,6 +5,8 @@ mod commands;
 /// What `millstream demo` does.
 #[cfg(feature = "demo")]
 mod demo;
+/// How a config is deployed.
+mod deployment;
 /// Printing that survives a closed pipe.
 mod output;
 
@@ -34,6 +36,8 @@ enum Command {
     Health(commands::health::HealthArgs),
     /// Takes over from another library, so that nothing is missed and little is read twice
     Migrate(Box<commands::migrate::MigrateArgs>),
+    /// Prints the IAM policy that each role needs for a config, and nothing more
+    Policy(commands::policy::PolicyArgs),
     /// Looks into the dead letters: what could not be projected or written, and why
     Replay(commands::replay::ReplayArgs),
     /// Reads the streams of a config, beside any number of others: the poller
@@ -42,6 +46,8 @@ enum Command {
     Setup(commands::setup::SetupArgs),
     /// Tells who reads which shard, how far each is done and behind, and what waits in letters
     Status(commands::status::StatusArgs),
+    /// Prints the event source mapping of each source, with the filter that a config allows
+    Template(commands::template::TemplateArgs),
 }
 
 impl Command {
@@ -55,7 +61,13 @@ impl Command {
             Self::Replay(_) => "warn,millstream_processor::settle=error",
             // What a worker takes and hands over is what its log is for; what the SDK connects to is not.
             Self::Run(_) => "warn,millstream=info,millstream_processor=info",
-            Self::Check(_) | Self::Health(_) | Self::Migrate(_) | Self::Setup(_) | Self::Status(_) => "warn",
+            Self::Check(_)
+            | Self::Health(_)
+            | Self::Migrate(_)
+            | Self::Policy(_)
+            | Self::Setup(_)
+            | Self::Status(_)
+            | Self::Template(_) => "warn",
         }
     }
 
@@ -89,9 +101,11 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Check(args) => Ok(commands::check::run(args)),
         Command::Health(args) => commands::health::run(&args),
         Command::Migrate(args) => block_on(commands::migrate::run(*args)),
+        Command::Policy(args) => commands::policy::run(&args),
         Command::Replay(args) => block_on(async { Ok(commands::replay::run(args).await) }),
         Command::Run(args) => block_on(commands::run::run(*args)),
         Command::Setup(args) => block_on(commands::setup::run(args)),
         Command::Status(args) => block_on(commands::status::run(args)),
+        Command::Template(args) => commands::template::run(&args),
     }
 }

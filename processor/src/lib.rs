@@ -26,6 +26,8 @@ mod meter;
 mod order;
 /// Faults, and the one table from fault to verdict.
 pub mod outcome;
+/// What each role has to be allowed to do, for one config.
+pub mod permissions;
 /// The pipeline: all of the above, once around.
 pub mod pipeline;
 /// The standalone poller: reads streams on any number of hosts, which share the shards out.

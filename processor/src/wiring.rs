@@ -53,9 +53,14 @@ pub enum WiringError {
 
 /// Reads and checks the config file.
 pub fn load(path: &Path) -> Result<Config, WiringError> {
+    load_as(path, &|_| None)
+}
+
+/// The same where some variables are known to be others than those of the environment.
+pub fn load_as(path: &Path, known: &dyn Fn(&str) -> Option<String>) -> Result<Config, WiringError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| WiringError::Unreadable { path: path.to_owned(), source })?;
-    let environment = |name: &str| std::env::var(name).ok();
+    let environment = |name: &str| known(name).or_else(|| std::env::var(name).ok());
     Ok(Config::parse_at(&path.display().to_string(), &text, &environment, SystemClock.unix_seconds())?)
 }
 

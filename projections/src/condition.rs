@@ -7,6 +7,7 @@ mod values;
 
 use std::sync::{Arc, LazyLock};
 
+use cel::common::ast::Expr;
 use cel::{Context, Env, ExecutionError, Program, objects};
 
 use self::reads::Read;
@@ -72,6 +73,11 @@ impl Condition {
     /// The expression as it was written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// What was read, for those who put it in other words.
+    pub(crate) fn expression(&self) -> &Expr {
+        &self.program.expression().expr
     }
 
     /// Whether it reads the image from after the change.

@@ -14,6 +14,8 @@ pub mod decimal;
 pub mod effect;
 /// The CloudEvents form in which `emit` tells other services of a change.
 pub mod event;
+/// What an event source mapping can leave out by itself.
+pub mod filter;
 /// What a source item contributes to rows that it shares with others: totals, and lookup rows.
 pub mod fold;
 /// An item before or after a change, decoded only as far as a projection reads it.

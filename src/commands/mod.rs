@@ -11,6 +11,8 @@ pub(crate) mod health;
 
 /// Takes over from another library.
 pub(crate) mod migrate;
+/// What each role has to be allowed to do.
+pub(crate) mod policy;
 
 /// What the dead letters say.
 pub(crate) mod replay;
@@ -23,6 +25,9 @@ pub(crate) mod setup;
 
 /// Who reads what, and how far.
 pub(crate) mod status;
+
+/// What Lambda has to be told of each source.
+pub(crate) mod template;
 
 /// Two services against an embedded DynamoDB, and a proof at the end.
 #[cfg(feature = "demo")]

@@ -16,6 +16,9 @@ use crate::clock::SystemClock;
 use crate::route::{RegisterError, Registry};
 use crate::wiring::{self, Aws};
 
+/// The function's name, which Lambda sets.
+const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
+
 /// Runs the function until Lambda ends it. `register` adds projections written in Rust to those of the config.
 pub fn main(register: impl FnOnce(&mut Registry<'_>) -> Result<(), RegisterError>) -> ExitCode {
     crate::logs::json();
@@ -32,7 +35,10 @@ pub fn main(register: impl FnOnce(&mut Registry<'_>) -> Result<(), RegisterError
 fn start(register: impl FnOnce(&mut Registry<'_>) -> Result<(), RegisterError>) -> Result<(), Error> {
     // One thread: Lambda gives a function less than two processors below 3.5 GB, and the work waits for answers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("Millstream").init()?;
+    let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("Millstream");
+    // Two stages in one account are two functions: their numbers must not mix.
+    let metrics = metrics.with_dimension("FunctionName", std::env::var(FUNCTION_NAME).unwrap_or_default());
+    let metrics = metrics.init()?;
     let config = wiring::load(&wiring::config_path())?;
     runtime.block_on(async {
         let aws = Aws::connect(None).await;

@@ -19,17 +19,28 @@ const LOOKS: usize = 300;
 
 /// What one of our tables is made of.
 #[derive(Debug)]
-pub(crate) struct Definition {
+pub struct Definition {
     /// The partition key, and the sort key where there is one.
-    pub(crate) key: (&'static str, Option<&'static str>),
+    pub key: (&'static str, Option<&'static str>),
     /// The indexes over all attributes: name, partition key, sort key.
-    pub(crate) indexes: &'static [(&'static str, &'static str, &'static str)],
+    pub indexes: &'static [(&'static str, &'static str, &'static str)],
     /// The key attributes that are numbers; all others are text, but for `binaries`.
-    pub(crate) numbers: &'static [&'static str],
+    pub numbers: &'static [&'static str],
     /// The key attributes that are binary.
-    pub(crate) binaries: &'static [&'static str],
+    pub binaries: &'static [&'static str],
     /// The attribute of the time to live, if rows expire.
-    pub(crate) expires: Option<&'static str>,
+    pub expires: Option<&'static str>,
+}
+
+impl Definition {
+    /// The type of a key attribute, in DynamoDB's own word.
+    pub fn type_of(&self, attribute: &str) -> &'static str {
+        match attribute {
+            _ if self.numbers.contains(&attribute) => "N",
+            _ if self.binaries.contains(&attribute) => "B",
+            _ => "S",
+        }
+    }
 }
 
 /// Makes a table with its indexes, its time to live and on-demand billing, and waits until it can be used.
@@ -74,11 +85,7 @@ fn attributes(definition: &Definition) -> Result<Vec<AttributeDefinition>, Build
     names.extend(definition.indexes.iter().flat_map(|(_, hash, range)| [*hash, *range]));
     names.sort_unstable();
     names.dedup();
-    let kind = |name| match name {
-        _ if definition.numbers.contains(&name) => ScalarAttributeType::N,
-        _ if definition.binaries.contains(&name) => ScalarAttributeType::B,
-        _ => ScalarAttributeType::S,
-    };
+    let kind = |name| ScalarAttributeType::from(definition.type_of(name));
     let attribute =
         |name| AttributeDefinition::builder().attribute_name(name).attribute_type(kind(name)).build();
     names.into_iter().map(attribute).collect()

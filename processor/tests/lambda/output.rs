@@ -67,6 +67,7 @@ fn metric(lines: &[Value], name: &str, dimensions: &Value) -> Option<Value> {
         declared["Namespace"] == "Millstream"
             && metrics.iter().any(|metric| metric["Name"] == name)
             && dimensions.iter().all(|(name, value)| line[name] == *value)
+            && declared["Dimensions"][0].as_array().is_some_and(|all| all.contains(&json!("FunctionName")))
     };
     lines.iter().find(fits).map(|line| line[name].clone())
 }
@@ -107,7 +108,7 @@ async fn logs_are_json_and_metrics_are_embedded() {
     );
     let written = json!({ "table": "Accounting", "kind": "put" });
     assert_eq!(metric(&lines, "millstream_writes_total", &written), Some(json!(3)));
-    let letters = json!({ "projection": "labelled", "fault": "rejected" });
+    let letters = json!({ "FunctionName": "millstream", "projection": "labelled", "fault": "rejected" });
     assert_eq!(metric(&lines, "millstream_letters_total", &letters), Some(json!(1)));
     assert!(metric(&lines, "millstream_apply_seconds", &json!({ "source": "orders" })).is_some());
     let series = json!({ "source": "orders", "shard": "-" });

@@ -13,6 +13,7 @@ mod config_errors;
 mod cost;
 mod decimal;
 mod event;
+mod filter;
 mod fold;
 mod image;
 mod kinds;

@@ -1,5 +1,6 @@
 //! What the command says, as one JSON object.
 
+use millstream_processor::setup::{self, Holds};
 use millstream_processor::wiring::WiringError;
 use millstream_projections::config::cost::{Cost, Units, costs};
 use millstream_projections::config::duration::text;
@@ -16,10 +17,13 @@ use millstream_projections::kinds::index::Index;
 use millstream_projections::kinds::replica::Replica;
 use serde_json::{Map, Value, json};
 
-use super::{state_table, values_table};
+use super::Said;
+use crate::deployment;
+use crate::deployment::lint::Finding;
+use crate::deployment::template::{Template, TemplateError};
 
 /// A config that can be used.
-pub(super) fn config(file: &str, config: &Config) -> Value {
+pub(super) fn config(file: &str, config: &Config, template: Option<&Template>) -> Value {
     let sources: Vec<Value> = config.sources.iter().map(source).collect();
     let projections: Vec<Value> = config.projections.iter().map(projection).collect();
     let letters = match &config.letters.store {
@@ -27,19 +31,44 @@ pub(super) fn config(file: &str, config: &Config) -> Value {
         LettersStore::Directory(path) => json!({ "directory": path }),
         LettersStore::Queue(url) => json!({ "queue": url.to_string() }),
     };
-    json!({
+    let mut object = json!({
         "ok": true,
         "file": file,
         "config": config.hash,
         "sources": sources,
         "projections": projections,
         "ledger": { "table": config.state.ledger_table(), "keep": text(config.state.tombstones) },
-        "values": values_table(config).map(|table| json!({ "table": table })),
+        "values": setup::table_of(config, Holds::Values).map(|table| json!({ "table": table })),
         "letters": { "store": letters, "keep": text(config.letters.keep) },
-        "poller": state_table(config).map(|table| poller(&table, &config.poller)),
+        "poller": setup::table_of(config, Holds::State).map(|table| poller(&table, &config.poller)),
         "warnings": lint(config).iter().map(warning).collect::<Vec<_>>(),
         "costs": costs(config).iter().map(cost).collect::<Vec<_>>(),
+    });
+    if let Some(template) = template {
+        let findings = deployment::lint::lint(config, template);
+        let findings = findings.iter().map(finding).collect::<Vec<_>>();
+        object["template"] = json!({ "file": template.file, "warnings": findings });
+    }
+    object
+}
+
+fn finding(finding: &Finding) -> Value {
+    json!({
+        "line": finding.line,
+        "subject": finding.subject,
+        "property": finding.property,
+        "text": finding.text,
+        "advice": finding.advice,
     })
+}
+
+/// A template that cannot be compared.
+pub(super) fn or_text(error: &TemplateError, json: bool) -> Said {
+    let text = match json {
+        true => format!("{}\n", json!({ "ok": false, "errors": [{ "what": error.to_string() }] })),
+        false => format!("error: {error}\n"),
+    };
+    Said { text, right: false }
 }
 
 /// A config that cannot be used, with everything that is wrong.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use millstream_processor::setup::{self, Holds};
 use millstream_projections::config::duration::text;
 use millstream_projections::config::{
     Config, Kind, LettersStore, PollerSettings, ProjectionConfig, SourceConfig, SourceKind, Start,
@@ -16,8 +17,6 @@ use millstream_projections::kinds::emit::Emit;
 use millstream_projections::kinds::index::Index;
 use millstream_projections::kinds::replica::Replica;
 use millstream_projections::kinds::selection::Selection;
-
-use super::{state_table, values_table};
 
 /// The whole picture.
 pub(super) fn picture(config: &Config) -> String {
@@ -174,8 +173,12 @@ fn own_tables(config: &Config) -> String {
         LettersStore::Queue(url) => format!("queue {url}, kept {kept}"),
     };
     let (ledger, tombstones) = (config.state.ledger_table(), text(config.state.tombstones));
-    let values = values_table(config).map(|table| format!("values   table {table}\n")).unwrap_or_default();
-    let state = state_table(config).map(|table| of_poller(&table, &config.poller)).unwrap_or_default();
+    let values = setup::table_of(config, Holds::Values)
+        .map(|table| format!("values   table {table}\n"))
+        .unwrap_or_default();
+    let state = setup::table_of(config, Holds::State)
+        .map(|table| of_poller(&table, &config.poller))
+        .unwrap_or_default();
     format!("ledger   table {ledger}, tombstones kept {tombstones}\n{values}letters  {letters}\n{state}")
 }
 

@@ -9,7 +9,7 @@ use super::{Said, say};
 
 fn said(text: &str, json: bool) -> Said {
     let loaded = Config::parse("m.toml", text, &|_| None).map_err(WiringError::from);
-    say(Path::new("m.toml"), loaded, json)
+    say(Path::new("m.toml"), loaded, None, json)
 }
 
 const DEMO: &str = include_str!("../../../demo/millstream.toml");

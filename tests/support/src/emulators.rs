@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::connector::base_config;
-use crate::install::{installed, site_packages};
+use crate::install::{installed, installed_together, site_packages};
 use crate::runtime_api::FunctionError;
 
 /// An emulator that is not ready by then will never be.
@@ -41,10 +41,29 @@ impl Ministack {
     /// Starts it with more environment, like `("AUTH", "true")`.
     pub async fn start_with(env: &[(&str, &str)]) -> Self {
         let install = || installed("ministack", MINISTACK, &[]).join("bin/ministack");
+        Self::start_program(install, &[], env).await
+    }
+
+    /// Starts one that deploys SAM templates, and lets each role do what its policy allows and nothing else.
+    pub async fn start_for_sam() -> Self {
+        // The transform that AWS's CloudFormation does itself.
+        let packages = [("ministack", MINISTACK), ("aws-sam-translator", "1.115.0")];
+        let install = move || installed_together(&packages).join("bin/python");
+        Self::start_program(install, &["-c", include_str!("ministack_sam.py")], &[("AUTH", "true")]).await
+    }
+
+    async fn start_program(
+        install: impl FnOnce() -> PathBuf + Send + 'static,
+        arguments: &[&str],
+        env: &[(&str, &str)],
+    ) -> Self {
         let program = tokio::task::spawn_blocking(install).await.expect("ministack is installed");
         let server = Server::start(|address| {
             let mut command = Command::new(&program);
+            command.args(arguments);
             command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", address.port().to_string());
+            // The functions that it runs ask it, whatever port it got.
+            command.env("AWS_ENDPOINT_URL", format!("http://{address}"));
             command.env("IOT_MTLS_ENABLED", "0").envs(env.iter().copied());
             command
         });
@@ -61,6 +80,11 @@ impl Ministack {
     /// A client configuration: dummy credentials, no retries, this endpoint.
     pub fn sdk_config(&self) -> SdkConfig {
         base_config().into_builder().endpoint_url(self.endpoint()).build()
+    }
+
+    /// Everything that it printed, and the functions that it ran.
+    pub fn output(&self) -> String {
+        self.server.output()
     }
 
     /// Forgets everything it holds.

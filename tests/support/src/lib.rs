@@ -16,6 +16,9 @@ mod connector;
 pub mod faults;
 pub mod served;
 
+// Who may do what, judged on the same connector.
+pub mod iam;
+
 // DynamoDB and its streams in the process.
 pub mod embedded;
 mod engine;
@@ -40,3 +43,4 @@ mod stream_reader;
 // External programs, installed below the target folder.
 pub mod emulators;
 mod install;
+pub mod tools;
