@@ -102,6 +102,11 @@ async fn a_gap_stands_still_until_it_is_said_to_go_on() {
     assert!(said.contains("stands still") && said.contains("--on-gap continue"), "{said}");
     let status = world.status().await;
     assert_eq!(status.0["totals"]["gaps"], 1, "{:#}", status.0);
+    let mut worker = world.start("worker", &format!("--listen 127.0.0.1:0 {PACE}"));
+    let address = worker.address().await;
+    until_told(&address, "millstream_halted_shards{source=\"orders\"} 1").await;
+    worker.signal("-TERM");
+    assert_eq!(worker.ended().await, Some(0));
 
     let output = world.output(&format!("run --once --on-gap continue {PACE}")).await;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -173,6 +178,14 @@ async fn a_stop_ends_in_time_and_the_second_one_at_once() {
     assert!(patient.log().contains("error: unavailable: DeleteItem (leave)"), "{}", patient.log());
 }
 
+async fn until_told(address: &str, number: &str) {
+    let give_up = Instant::now() + PATIENCE;
+    while !get(address, "/metrics").1.contains(number) {
+        assert!(Instant::now() < give_up, "{}", get(address, "/metrics").1);
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_numbers_are_told() {
     let world = World::set_up().await;
@@ -186,11 +199,7 @@ async fn health_and_numbers_are_told() {
     assert_eq!(get(&address, "/healthz"), ("200".to_owned(), "alive\n".to_owned()));
     world.write(0..10).await;
     world.until_in_step().await;
-    let written = "millstream_writes_total{table=\"Rows\",kind=\"put\"}";
-    while !get(&address, "/metrics").1.contains(written) {
-        assert!(Instant::now() < give_up, "{}", get(&address, "/metrics").1);
-        tokio::time::sleep(AGAIN).await;
-    }
+    until_told(&address, "millstream_writes_total{table=\"Rows\",kind=\"put\"}").await;
     let numbers = get(&address, "/metrics").1;
     assert!(numbers.contains("# TYPE millstream_lag_seconds gauge"), "{numbers}");
     assert!(numbers.contains("millstream_apply_seconds_bucket"), "{numbers}");

@@ -11,7 +11,7 @@ mod trail;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use millstream_processor::poller::settings::Settings;
 use millstream_processor::setup;
@@ -58,6 +58,9 @@ struct World {
 impl World {
     async fn new() -> Self {
         let (streams, store) = (ScriptedStreams::new(SOURCE), Embedded::new());
+        // A worker reads records that look old in another way.
+        let today = UNIX_EPOCH.elapsed().expect("it is later than 1970");
+        streams.advance(today - Duration::from_millis(streams.now_ms()));
         store.create_table(TARGET, "orderId", None, None).await;
         let backstage = Aws::from_config(store.backstage());
         setup::create_tables(&worker::config(), &backstage).await.expect("our own tables");

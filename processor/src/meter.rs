@@ -68,6 +68,11 @@ pub(crate) fn lag(source: &SourceName, shard: &str, seconds: u64) {
     gauge!("millstream_lag_seconds", &labels).set(seconds as f64);
 }
 
+/// How many shards of a source wait for an operator. Every worker tells the same.
+pub(crate) fn halted(source: &SourceName, shards: u64) {
+    gauge!("millstream_halted_shards", "source" => source.to_string()).set(shards as f64);
+}
+
 /// What became of the changes in one projection.
 fn changes(numbers: &Numbers<'_>, source: &str, number: usize, projection: &str) {
     let (lettered, unfinished) = not_done(numbers.settled, number);

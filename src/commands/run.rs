@@ -130,7 +130,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let settings = args.settings(&config.poller);
     let listener = open(args.listen(&config.poller)).await?;
     let (idle, ttl) = (settings.idle, settings.ttl);
-    let numbers = listener.as_ref().map(|_| numbers::install(idle)).transpose()?;
+    let numbers = listener.as_ref().map(|_| numbers::install(idle.max(ttl))).transpose()?;
     let aws = Aws::connect(args.endpoint.as_deref()).await;
     let worker = tokio::select! {
         worker = poll::worker(&config, &aws, settings, !args.no_queues) => worker.map_err(failed)?,

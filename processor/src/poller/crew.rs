@@ -16,6 +16,7 @@ use super::shard::{Ended, Lag, Order, Shared, Work};
 use super::shares;
 use super::state::{Claim, Held, Session, ShardRow, WorkerRow};
 use super::{Poller, StreamSource, streams};
+use crate::meter;
 use crate::outcome::Fault;
 
 mod sharing;
@@ -128,19 +129,29 @@ impl<'a> Crew<'a> {
                 (self.has_unread, self.refresh_at) = (true, self.look_up_at.min(self.refresh_at));
                 continue;
             }
-            let newest = source.streams.len().saturating_sub(1);
-            for (place, stream) in source.streams.iter().enumerate() {
-                let is_over = self.share_out(stream, place < newest).await.unwrap_or_else(|fault| {
-                    tracing::warn!(stream = %stream.stream, cause = %fault, "shards cannot be shared out now");
-                    (self.has_unread, self.refresh_at) = (true, Instant::now());
-                    false
-                });
-                if place < newest && !is_over {
-                    // What follows holds later changes of the same items.
-                    self.has_unread = true;
-                    break;
-                }
+            self.share_out_all(&source.streams).await;
+        }
+    }
+
+    /// Shares out the streams of one source, in their order.
+    async fn share_out_all(&mut self, streams: &[StreamSource]) {
+        let mut halted = Some(0);
+        for (place, stream) in streams.iter().enumerate() {
+            let is_superseded = place + 1 < streams.len();
+            let standing = self.share_out(stream, is_superseded).await;
+            if let Err(fault) = &standing {
+                tracing::warn!(stream = %stream.stream, cause = %fault, "shards cannot be shared out now");
+                (self.has_unread, self.refresh_at) = (true, Instant::now());
             }
+            halted = halted.zip(standing.as_ref().ok()).map(|(halted, standing)| halted + standing.halted);
+            if is_superseded && !standing.is_ok_and(|standing| standing.is_over) {
+                // What follows holds later changes of the same items.
+                self.has_unread = true;
+                break;
+            }
+        }
+        if let Some((source, halted)) = streams.last().map(|newest| &newest.source).zip(halted) {
+            meter::halted(source, halted);
         }
     }
 

@@ -19,9 +19,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// What renders all numbers.
 pub(super) type Render = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// Counts from here on. `idle` is how seldom the lag of a shard is told.
-pub(super) fn install(idle: Duration) -> Result<Render, Failure> {
-    let stale = STALE.max(idle * 3);
+/// Counts from here on. `seldom` is how seldom a gauge is set.
+pub(super) fn install(seldom: Duration) -> Result<Render, Failure> {
+    let stale = STALE.max(seldom * 3);
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("cannot count: {error}"));
     let builder = PrometheusBuilder::new()
         .idle_timeout(MetricKindMask::GAUGE, Some(stale))
@@ -54,6 +54,10 @@ fn describe() {
         "millstream_lag_seconds",
         "How long ago the oldest change was made that is not done, 0 while nothing waits; of a queue, by its name: the age of \
          the oldest message in hand"
+    );
+    describe_gauge!(
+        "millstream_halted_shards",
+        "Shards that stand still at a gap until an operator decides; every worker tells the same"
     );
     describe_gauge!(
         "millstream_letters",

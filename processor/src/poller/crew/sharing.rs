@@ -23,16 +23,24 @@ const INCOMPLETE: Duration = Duration::from_secs(60);
 /// What stands for the listing of a stream when it is shared out like a shard.
 const DISCOVERY: &str = "discovery";
 
+/// How a stream stands.
+pub(super) struct Standing {
+    /// Whether it is read to its end.
+    pub(super) is_over: bool,
+    /// How many shards wait for an operator.
+    pub(super) halted: u64,
+}
+
 /// The rows of a stream by their shards.
 type Known<'r> = HashMap<&'r str, &'r ShardRow>;
 
 impl Crew<'_> {
-    /// Takes what is this worker's to read, and hands over what is not. Tells whether the stream is read to its end.
+    /// Takes what is this worker's to read, and hands over what is not. Tells how the stream stands.
     pub(super) async fn share_out(
         &mut self,
         source: &StreamSource,
         is_superseded: bool,
-    ) -> Result<bool, Fault> {
+    ) -> Result<Standing, Fault> {
         let rows = self.discovered(source).await?;
         let known: Known<'_> = rows.iter().map(|row| (&*row.shard, row)).collect();
         self.drop_lost(source, &known);
@@ -81,7 +89,8 @@ impl Crew<'_> {
         let is_over = |row: &ShardRow| matches!(row.state, ShardState::Ended | ShardState::EndedNoChildren);
         let is_listed = !rows.is_empty() || self.discover_at.contains_key(&source.stream);
         let is_whole = !self.incomplete_since.contains_key(&source.stream);
-        Ok(rows.iter().all(is_over) && is_listed && is_whole)
+        let halted = rows.iter().filter(|row| row.state == ShardState::Gap).count() as u64;
+        Ok(Standing { is_over: rows.iter().all(is_over) && is_listed && is_whole, halted })
     }
 
     /// All shards of a stream that are known, after a listing where one is due.
