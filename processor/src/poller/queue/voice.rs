@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::QueueReader;
 use super::complaint::Complaint;
+use crate::meter;
 use crate::outcome::{Fault, FaultKind};
 
 /// How often the lag is told while nothing happens.
@@ -138,7 +139,6 @@ impl Voice {
         self.tell_at = now + TELL;
         let time = self.reader.pipeline.clock.unix_seconds();
         let lag = self.oldest.map_or(0, |sent| time.saturating_sub(sent));
-        let (source, shard) = (self.reader.source.to_string(), self.reader.name().to_owned());
-        metrics::gauge!("millstream_lag_seconds", "source" => source, "shard" => shard).set(lag as f64);
+        meter::lag(&self.reader.source, self.reader.name(), lag);
     }
 }
