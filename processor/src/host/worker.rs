@@ -56,9 +56,15 @@ impl Worker {
             tell.send_replace(true);
             std::future::pending().await
         };
-        tokio::select! {
+        let ended = tokio::select! {
             (streams, queues) = join(streams, queues) => streams.and(queues),
             never = stop => never,
+        };
+        // What was received to close letters is for the operators.
+        let readers = self.queues.first().map(|reader| &reader.pipeline);
+        if let Some(pipeline) = self.streams.as_ref().map(|poller| &poller.pipeline).or(readers) {
+            pipeline.letters.release().await;
         }
+        ended
     }
 }

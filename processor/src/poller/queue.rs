@@ -61,7 +61,7 @@ pub struct QueueReader {
     /// What the queue's messages say they come from.
     arn: Arc<str>,
     visibility: Duration,
-    pipeline: Pipeline,
+    pub(crate) pipeline: Pipeline,
     health: watch::Sender<QueueHealth>,
 }
 
