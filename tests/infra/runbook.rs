@@ -9,8 +9,9 @@ use millstream_test_support::tools;
 use crate::watching::rules;
 use crate::workbench::{Verdict, ask, blocks, folder, path, resources, text, yaml};
 
-/// What the page defines at its start, and what a reader puts in.
-const GIVEN: &str = "export STAGE=dev ID=0; output() { echo value; };";
+/// What the page defines, and what a reader puts in.
+const GIVEN: &str = "export STAGE=dev MILLSTREAM_CONFIG=a COMPANY_EVENTS_QUEUE=b ID=0; output() { echo value; }; \
+     undelivered=c; handle=d; body=e;";
 
 fn alarms() -> Vec<String> {
     let template = yaml("infra/alarms.yaml");
@@ -37,7 +38,8 @@ fn every_alarm_and_rule_has_one_section_that_says_what_to_do() {
 
 /// The commands of a page that begin with a program, as they stand there.
 fn commands<'a>(page: &'a [String], program: &str) -> Vec<&'a str> {
-    let commands = page.iter().flat_map(|block| block.lines()).flat_map(|line| line.split(" && "));
+    let commands =
+        page.iter().flat_map(|block| block.lines()).flat_map(|line| line.trim_start().split(" && "));
     commands.filter(|command| command.starts_with(&format!("{program} "))).collect()
 }
 
