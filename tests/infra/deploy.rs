@@ -171,6 +171,12 @@ async fn a_letter_is_mended_as_the_runbook_says(terminal: &Terminal) {
     terminal.types(&format!("{first}\nID={id}\n{discard}"));
     assert_eq!(terminal.types(&ids), "");
 
+    let [_, again] = &blocks(section(&page, "StreamErrors and QueueErrors"), "sh")[..] else {
+        panic!("look and mend")
+    };
+    let again = terminal.types(&format!("{first}\n{again} 2>&1"));
+    assert!(again.contains("Stack millstream-dev is up to date"), "the same, in the same place: {again}");
+
     let lost = blocks(section(&page, "StreamGaveUp"), "sh").join("\n");
     let lost = terminal.types(&format!("{first}\n{lost}"));
     assert!(lost.contains("\"ApproximateNumberOfMessages\": \"0\""), "{lost}");

@@ -37,7 +37,7 @@ fn every_alarm_and_rule_has_one_section_that_says_what_to_do() {
 }
 
 /// The commands of a page that begin with a program, as they stand there.
-fn commands<'a>(page: &'a [String], program: &str) -> Vec<&'a str> {
+pub(crate) fn commands<'a>(page: &'a [String], program: &str) -> Vec<&'a str> {
     let commands =
         page.iter().flat_map(|block| block.lines()).flat_map(|line| line.trim_start().split(" && "));
     commands.filter(|command| command.starts_with(&format!("{program} "))).collect()
