@@ -141,8 +141,10 @@ const POISON: &str = r#"aws dynamodb put-item --table-name dev-Orders --item '{"
 /// The runbook's first block, and those of Letters and StreamGaveUp, typed where something is wrong.
 async fn a_letter_is_mended_as_the_runbook_says(terminal: &Terminal) {
     let page = text("infra/RUNBOOK.md");
-    let [first, ..] = &blocks(&page, "sh")[..] else { panic!("it begins with a block") };
-    let [look, mend] = &blocks(section(&page, "Letters"), "sh")[..] else { panic!("look and mend") };
+    let [first, rights, ..] = &blocks(&page, "sh")[..] else { panic!("it begins with two blocks") };
+    let [look, mend, timer] = &blocks(section(&page, "Letters"), "sh")[..] else {
+        panic!("look, mend, a timer")
+    };
     let (apply, discard) = mend.split_once('\n').expect("two commands");
     let (given, asked) = first.rsplit_once('\n').expect("what is given, and what the stack is asked for");
     let asked =
@@ -165,6 +167,8 @@ async fn a_letter_is_mended_as_the_runbook_says(terminal: &Terminal) {
     for part in ["rejected", "orders-by-customer", &id, "customer.name"] {
         assert!(looked.contains(part), "{part}: {looked}");
     }
+    let told = terminal.types(&format!("{first}\n{timer}\ncat letters.prom"));
+    assert!(told.contains("millstream_oldest_letter_seconds{") && told.contains("`customer.name`"), "{told}");
     // What is wrong in the item itself, no replay mends. At a terminal it asks first.
     let applied = terminal.types(&format!("{first}\n! {apply} --yes 2>&1"));
     assert!(applied.contains("1 failed"), "{applied}");
@@ -178,7 +182,8 @@ async fn a_letter_is_mended_as_the_runbook_says(terminal: &Terminal) {
     assert!(again.contains("Stack millstream-dev is up to date"), "the same, in the same place: {again}");
 
     let lost = blocks(section(&page, "StreamGaveUp"), "sh").join("\n");
-    let lost = terminal.types(&format!("{first}\n{lost}"));
+    let lost = terminal.types(&format!("{first}\n{rights}\n{lost}"));
+    assert!(lost.contains(":dev-millstream-stream-failures\""), "the operator may read the queue: {lost}");
     assert!(lost.contains("\"ApproximateNumberOfMessages\": \"0\""), "{lost}");
     assert!(lost.contains("0 new letters from 0 documents"), "{lost}");
 }
