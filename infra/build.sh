@@ -21,6 +21,8 @@ case $architecture in
     *) fail "$architecture is no architecture of Lambda: use arm64 or x86_64" ;;
 esac
 [ -f "$config" ] || fail "there is no config $config"
+# From here on it is read from another folder.
+config=$(cd "$(dirname "$config")" && pwd)/$(basename "$config")
 
 if [ -z "${BOOTSTRAP:-}" ]; then
     cargo lambda --version >/dev/null 2>&1 || fail "cargo-lambda is missing: pip install cargo-lambda==1.9.2 ziglang==0.17.1"

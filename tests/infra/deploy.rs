@@ -14,11 +14,12 @@ use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
 use millstream_test_support::emulators::Ministack;
 use millstream_test_support::tools;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::function::bootstrap;
 use crate::images::architectures;
-use crate::workbench::{blocks, folder, path, said, section, text};
+use crate::workbench::{blocks, folder, path, said, section, text, write};
 
 /// What has not happened by then never will.
 const GUARD: Duration = Duration::from_secs(60);
@@ -140,8 +141,10 @@ const POISON: &str = r#"aws dynamodb put-item --table-name dev-Orders --item '{"
 /// The runbook's first block, and those of Letters and StreamGaveUp, typed where something is wrong.
 async fn a_letter_is_mended_as_the_runbook_says(terminal: &Terminal) {
     let page = text("infra/RUNBOOK.md");
-    let [first, ..] = &blocks(&page, "sh")[..] else { panic!("it begins with a block") };
-    let [look, mend] = &blocks(section(&page, "Letters"), "sh")[..] else { panic!("look and mend") };
+    let [first, rights, ..] = &blocks(&page, "sh")[..] else { panic!("it begins with two blocks") };
+    let [look, mend, timer] = &blocks(section(&page, "Letters"), "sh")[..] else {
+        panic!("look, mend, a timer")
+    };
     let (apply, discard) = mend.split_once('\n').expect("two commands");
     let (given, asked) = first.rsplit_once('\n').expect("what is given, and what the stack is asked for");
     let asked =
@@ -164,16 +167,47 @@ async fn a_letter_is_mended_as_the_runbook_says(terminal: &Terminal) {
     for part in ["rejected", "orders-by-customer", &id, "customer.name"] {
         assert!(looked.contains(part), "{part}: {looked}");
     }
+    let told = terminal.types(&format!("{first}\n{timer}\ncat letters.prom"));
+    assert!(told.contains("millstream_oldest_letter_seconds{") && told.contains("`customer.name`"), "{told}");
     // What is wrong in the item itself, no replay mends. At a terminal it asks first.
     let applied = terminal.types(&format!("{first}\n! {apply} --yes 2>&1"));
     assert!(applied.contains("1 failed"), "{applied}");
     terminal.types(&format!("{first}\nID={id}\n{discard}"));
     assert_eq!(terminal.types(&ids), "");
 
+    let [_, again] = &blocks(section(&page, "StreamErrors and QueueErrors"), "sh")[..] else {
+        panic!("look and mend")
+    };
+    let again = terminal.types(&format!("{first}\n{again} 2>&1"));
+    assert!(again.contains("Stack millstream-dev is up to date"), "the same, in the same place: {again}");
+
     let lost = blocks(section(&page, "StreamGaveUp"), "sh").join("\n");
-    let lost = terminal.types(&format!("{first}\n{lost}"));
+    let lost = terminal.types(&format!("{first}\n{rights}\n{lost}"));
+    assert!(lost.contains(":dev-millstream-stream-failures\""), "the operator may read the queue: {lost}");
     assert!(lost.contains("\"ApproximateNumberOfMessages\": \"0\""), "{lost}");
     assert!(lost.contains("0 new letters from 0 documents"), "{lost}");
+}
+
+/// An event that SNS could not deliver is sent on, with all that a shell might take for its own.
+async fn an_event_is_sent_on_as_the_runbook_says(terminal: &Terminal) {
+    let page = text("infra/RUNBOOK.md");
+    let [first, ..] = &blocks(&page, "sh")[..] else { panic!("it begins with a block") };
+    let [look, mend] = &blocks(section(&page, "QueueMissed"), "sh")[..] else { panic!("look and mend") };
+    let golden: Value =
+        serde_json::from_str(&text("processor/tests/golden/queue_raw_fifo.json")).expect("JSON");
+    let event = golden["Records"][0]["body"].as_str().expect("an event");
+    write(&terminal.folder.path().join("event"), event);
+    let lose = r#"aws dynamodb put-item --table-name dev-CompanyStatistics --item '{"statisticsId": {"S": "s2"}, "companyId": {"S": "c-1001"}}'
+        aws sqs send-message --queue-url "$(output CompanyEventsUndelivered)" --message-body file://event"#;
+    let looked = terminal.types(&format!("{first}\n{lose}\n{look}"));
+    assert!(looked.contains("EventsOfTheTopic"), "{looked}");
+    terminal.types(&format!("{first}\n{mend}"));
+    let name = "Millwright & Söhne \"West\"";
+    let has_name = |row: &Item| text_of(row, "companyName") == Some(name);
+    terminal.sees("dev-CompanyStatistics", ("statisticsId", "s2"), has_name).await;
+    // There is no second one, and nothing to send is no fault.
+    let again = terminal.types(&format!("{first}\n{mend}"));
+    assert!(!again.contains("MessageId"), "{again}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +218,7 @@ async fn the_section_deploy_does_what_it_says() {
         assert!(page.contains(&version), "the page installs what is tested: {version}");
     }
     let blocks = blocks(&page, "sh");
-    let [deploy, write, read, alarms, update, delete] = &blocks[..] else {
+    let [deploy, put, read, alarms, update, delete] = &blocks[..] else {
         panic!("other blocks than before: {blocks:#?}")
     };
     let terminal = Terminal::open().await;
@@ -203,7 +237,7 @@ async fn the_section_deploy_does_what_it_says() {
     }
     assert_eq!(terminal.tables().await.len(), TABLES.len());
 
-    terminal.types(write);
+    terminal.types(put);
     let company = ("statisticsId", "s1");
     terminal
         .sees("dev-CompanyStatistics", company, |row| text_of(row, "companyName") == Some("Amber Mills"))
@@ -220,9 +254,10 @@ async fn the_section_deploy_does_what_it_says() {
     }
 
     let shown = terminal.types(alarms);
-    assert_eq!(shown.lines().filter(|line| line.starts_with("dev-millstream-")).count(), 11, "{shown}");
+    assert_eq!(shown.lines().filter(|line| line.starts_with("dev-millstream-")).count(), 12, "{shown}");
 
     a_letter_is_mended_as_the_runbook_says(&terminal).await;
+    an_event_is_sent_on_as_the_runbook_says(&terminal).await;
 
     let updated = terminal.types(update);
     assert!(updated.contains("Successfully created/updated stack - millstream-dev"), "{updated}");

@@ -1,6 +1,7 @@
 //! What is built and run: the image, the unit, the examples for orchestrators, and the script that packs a function.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -149,6 +150,72 @@ fn the_task_of_ecs_stops_gracefully_and_is_nobody() {
     }
 }
 
+/// What a house sets for the poller; of a template, with what stands in for its parameters.
+fn environments() -> [(&'static str, Vec<(String, String)>); 3] {
+    let image = text("infra/Dockerfile").replace("\\\n#", "");
+    let command =
+        image.lines().find(|line| line.starts_with("#   docker run ")).expect("it says how it is run");
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let set = words.windows(2).filter_map(|pair| pair[1].split_once('=').filter(|_| pair[0] == "-e"));
+    let image = set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+
+    let word = |value: &Value| value.as_str().expect("a text").to_owned();
+    let env = pod()["containers"][0]["env"].clone();
+    let pod = elements(&env).iter().map(|set| (word(&set["name"]), word(&set["value"]))).collect();
+
+    let template = yaml("infra/ecs.yaml");
+    let given = |name: &str| match name {
+        "CompanyChangedTopic" => "arn:aws:sns:eu-west-1:000000000000:company-changed".to_owned(),
+        "CompanyEventsQueue" => "https://sqs.eu-west-1.amazonaws.com/000000000000/company-events".to_owned(),
+        other => word(&template["Parameters"][other]["Default"]),
+    };
+    let task = &template["Resources"]["Task"]["Properties"]["ContainerDefinitions"][0];
+    let set = elements(&task["Environment"]).into_iter();
+    let task = set.map(|set| (word(&set["Name"]), given(&word(&set["Value"]["Ref"])))).collect();
+    [("Dockerfile", image), ("kubernetes.yaml", pod), ("ecs.yaml", task)]
+}
+
+/// The config that the image has inside, if nobody says another, under some environment and nothing else.
+fn checked(environment: &[(String, String)]) -> Verdict {
+    let image = text("infra/Dockerfile");
+    let config = image.lines().find_map(|line| line.strip_prefix("ARG CONFIG=")).expect("it has a config");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    command.args(["check", "--config", config]).current_dir(path("")).env_clear();
+    ask(command.envs(environment.iter().cloned()))
+}
+
+#[test]
+fn each_container_is_given_what_the_config_of_the_image_reads_and_no_more() {
+    for (house, environment) in environments() {
+        let verdict = checked(&environment);
+        assert!(verdict.is_content && verdict.said.contains("0 warnings"), "{house}: {verdict:?}");
+        for (place, (name, _)) in environment.iter().enumerate().filter(|(_, (name, _))| name != "AWS_REGION")
+        {
+            let mut fewer = environment.clone();
+            fewer.remove(place);
+            let verdict = checked(&fewer);
+            assert!(!verdict.is_content && verdict.complained.contains(name), "{house}: {verdict:?}");
+        }
+        // ECS tells the Region by itself.
+        assert_eq!(environment.iter().any(|(name, _)| name == "AWS_REGION"), house != "ecs.yaml", "{house}");
+    }
+}
+
+/// `millstream health` gives up after 2 s: whoever asks it waits for longer, and so sees what it says.
+#[test]
+fn who_asks_for_health_waits_for_the_answer() {
+    const LEAST: u64 = 3;
+    let image = text("infra/Dockerfile");
+    let timeout = image.split_once("--timeout=").and_then(|(_, rest)| rest.split('s').next()?.parse().ok());
+    let task = yaml("infra/ecs.yaml")["Resources"]["Task"]["Properties"]["ContainerDefinitions"][0].clone();
+    let pod = pod();
+    let probes =
+        ["livenessProbe", "readinessProbe"].map(|it| pod["containers"][0][it]["timeoutSeconds"].as_u64());
+    for timeout in [timeout, task["HealthCheck"]["Timeout"].as_u64()].into_iter().chain(probes) {
+        assert!(timeout.is_some_and(|seconds| seconds >= LEAST), "{timeout:?}");
+    }
+}
+
 /// A copy of `infra/`, in whose `target/deploy` the script packs; and the script.
 fn build(arguments: &[&str], bootstrap: &Path) -> (tempfile::TempDir, Verdict) {
     let folder = folder();
@@ -159,6 +226,30 @@ fn build(arguments: &[&str], bootstrap: &Path) -> (tempfile::TempDir, Verdict) {
     }
     let verdict = ask(Command::new(infra.join("build.sh")).args(arguments).env("BOOTSTRAP", bootstrap));
     (folder, verdict)
+}
+
+/// To build, it goes to another folder; here a stub of `cargo` builds.
+#[test]
+fn the_script_reads_a_config_in_the_folder_of_its_caller() {
+    let (place, programs, caller) = (folder(), folder(), folder());
+    let infra = place.path().join("infra");
+    fs::create_dir(&infra).expect("the temporary folder is writable");
+    fs::copy(path("infra/build.sh"), infra.join("build.sh")).expect("a copy");
+    // Any small program will do.
+    let stub = "#!/bin/sh\n[ \"$2\" = build ] || exit 0\nmkdir -p target/lambda/bootstrap && cp /bin/true target/lambda/bootstrap/bootstrap\n";
+    let cargo = programs.path().join("cargo");
+    write(&cargo, stub);
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    write(&caller.path().join("own.toml"), "# mine\n");
+    let before = std::env::var_os("PATH").unwrap_or_default();
+    let programs = std::iter::once(programs.path().to_owned()).chain(std::env::split_paths(&before));
+    let mut script = Command::new(infra.join("build.sh"));
+    script.args([architectures().0, "own.toml"]).current_dir(caller.path());
+    script.env_remove("BOOTSTRAP").env_remove("CARGO_TARGET_DIR");
+    said(script.env("PATH", std::env::join_paths(programs).expect("a path of folders")));
+    let packed =
+        fs::read_to_string(place.path().join("target/deploy/millstream.toml")).expect("it is packed");
+    assert_eq!(packed, "# mine\n");
 }
 
 /// The architecture of this machine as Lambda calls it, and the other one.

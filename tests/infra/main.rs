@@ -7,6 +7,7 @@ mod function;
 mod images;
 mod numbers;
 mod runbook;
+mod stages;
 mod template;
 mod told;
 mod watching;

@@ -7,10 +7,11 @@ use std::process::Command;
 use millstream_test_support::tools;
 
 use crate::watching::rules;
-use crate::workbench::{Verdict, ask, blocks, folder, path, resources, text, yaml};
+use crate::workbench::{Verdict, ask, blocks, folder, path, resources, said, text, yaml};
 
-/// What the page defines at its start, and what a reader puts in.
-const GIVEN: &str = "export STAGE=dev ID=0; output() { echo value; };";
+/// What the page defines, and what a reader puts in.
+const GIVEN: &str = "export STAGE=dev MILLSTREAM_CONFIG=a COMPANY_EVENTS_QUEUE=b ID=0 undelivered=c handle=d body=e; \
+     output() { echo arn:aws:sqs:eu-west-1:000000000000:value; };";
 
 fn alarms() -> Vec<String> {
     let template = yaml("infra/alarms.yaml");
@@ -36,8 +37,9 @@ fn every_alarm_and_rule_has_one_section_that_says_what_to_do() {
 }
 
 /// The commands of a page that begin with a program, as they stand there.
-fn commands<'a>(page: &'a [String], program: &str) -> Vec<&'a str> {
-    let commands = page.iter().flat_map(|block| block.lines()).flat_map(|line| line.split(" && "));
+pub(crate) fn commands<'a>(page: &'a [String], program: &str) -> Vec<&'a str> {
+    let commands =
+        page.iter().flat_map(|block| block.lines()).flat_map(|line| line.trim_start().split(" && "));
     commands.filter(|command| command.starts_with(&format!("{program} "))).collect()
 }
 
@@ -77,6 +79,34 @@ fn every_command_of_the_pages_is_one_that_there_is() {
         }
     }
     assert!(counts[0] > 10 && counts[2] > 5, "{counts:?}");
+}
+
+/// Who mends may sit where the service runs, which holds the port already.
+#[test]
+fn a_worker_that_mends_listens_elsewhere() {
+    let page = blocks(&text("infra/RUNBOOK.md"), "sh");
+    let commands = commands(&page, "millstream");
+    let workers: Vec<&str> = commands.into_iter().filter(|it| it.starts_with("millstream run")).collect();
+    assert!(workers.len() >= 4, "{workers:?}");
+    assert!(workers.iter().all(|it| it.contains(" --listen 127.0.0.1:0")), "{workers:?}");
+}
+
+/// What asks no service is typed as it stands on the page.
+#[test]
+fn the_commands_for_a_config_of_your_own_print_what_they_say() {
+    let [three, ..] = &blocks(&text("infra/README.md"), "sh")[..] else { panic!("it begins with commands") };
+    let programs = path(env!("CARGO_BIN_EXE_millstream"));
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-euc", three]).current_dir(path("")).env_clear();
+    let told = said(shell.env("PATH", programs.parent().expect("a binary is in a folder")));
+    for part in [
+        "ReportBatchItemFailures",
+        "dev-millstream-stream-failures",
+        "# operator",
+        "infra/template.yaml: 0 warnings",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
 }
 
 #[test]

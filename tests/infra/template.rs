@@ -144,12 +144,18 @@ struct Fault {
     checkov: &'static [(&'static str, &'static str)],
 }
 
-const FAULTS: [Fault; 5] = [
+const FAULTS: [Fault; 6] = [
     Fault {
         name: "a stream without bisect",
         from: "            BisectBatchOnFunctionError: true\n",
         to: "",
         checkov: &[("CKV2_MILLSTREAM_1", "StreamFunctionOrders")],
+    },
+    Fault {
+        name: "retries that their number ends",
+        from: "MaximumRetryAttempts: -1\n",
+        to: "MaximumRetryAttempts: 10000\n",
+        checkov: &[("CKV2_MILLSTREAM_3", "StreamFunctionOrders")],
     },
     Fault {
         name: "an unencrypted queue",
@@ -265,11 +271,7 @@ fn a_mapping_that_would_miss_or_lose_changes_is_named() {
             "DestinationConfig: has no on-failure destination",
         ),
         ("            BisectBatchOnFunctionError: true\n", "", "BisectBatchOnFunctionError: is not on"),
-        (
-            "            MaximumRetryAttempts: 10000\n            MaximumRecordAgeInSeconds: 79200\n",
-            "",
-            "MaximumRetryAttempts",
-        ),
+        ("            MaximumRecordAgeInSeconds: 79200\n", "", "MaximumRetryAttempts"),
         (
             "            FunctionResponseTypes: [ReportBatchItemFailures]\n            BisectBatch",
             "            BisectBatch",
