@@ -173,10 +173,9 @@ fn what_is_printed_can_be_pasted_into_a_template() {
     };
     assert_eq!(judged(&template), "", "{template}");
     // It does look at these things.
-    for (from, to) in [
-        ("MaximumRetryAttempts: 10000", "MaximumRetryAttempts: 10001"),
-        ("dynamodb:GetItem", "dynamodb:GetItems"),
-    ] {
+    for (from, to) in
+        [("MaximumRetryAttempts: -1", "MaximumRetryAttempts: -2"), ("dynamodb:GetItem", "dynamodb:GetItems")]
+    {
         assert_ne!(judged(&template.replace(from, to)), "", "{to}");
     }
 }
@@ -279,6 +278,24 @@ Resources:
       QueueName: !Sub ${Stage}-mail
       VisibilityTimeout: 360
       RedrivePolicy: {deadLetterTargetArn: !GetAtt Failures.Arn, maxReceiveCount: 100}
+  Changes: {Type: AWS::SNS::Topic}
+  Told:
+    Type: AWS::SNS::Subscription
+    Properties:
+      TopicArn: !Ref Changes
+      Protocol: sqs
+      Endpoint: !GetAtt Mail.Arn
+  MayTell:
+    Type: AWS::SQS::QueuePolicy
+    Properties:
+      Queues: [!Ref Mail]
+      PolicyDocument:
+        Statement:
+          Effect: Allow
+          Principal: {Service: sns.amazonaws.com}
+          Action: sqs:SendMessage
+          Resource: "*"
+          Condition: {ArnEquals: {"aws:SourceArn": !Ref Changes}}
   StreamFunction:
     Type: AWS::Serverless::Function
     Properties:
@@ -291,7 +308,7 @@ Resources:
       StartingPosition: TRIM_HORIZON
       FunctionResponseTypes: [ReportBatchItemFailures]
       BisectBatchOnFunctionError: true
-      MaximumRetryAttempts: 100
+      MaximumRetryAttempts: -1
       MaximumRecordAgeInSeconds: 79200
       DestinationConfig: {OnFailure: {Destination: !GetAtt Failures.Arn}}
       FilterCriteria:
@@ -422,7 +439,7 @@ fn what_a_mapping_invokes() {
     for (template, is_known) in [(by_alias, true), (by_sam, true), (elsewhere, false)] {
         assert_ne!(template, TEMPLATE);
         assert_eq!(findings(CONFIG, &template, &[]), [""; 0], "{template}");
-        let more = template.replace("Action: sqs:SendMessage", "Action: sqs:*");
+        let more = template.replace("  Action: sqs:SendMessage", "  Action: sqs:*");
         let told = findings(CONFIG, &more, &[]);
         assert_eq!(told.iter().any(|it| it.contains("grants sqs:*")), is_known, "{told:#?}");
     }
@@ -501,21 +518,6 @@ const PLANTED: &[Planted] = &[
         to: "BisectBatchOnFunctionError: false",
         at: "BisectBatchOnFunctionError",
         found: "[OrdersMapping] BisectBatchOnFunctionError: is not on",
-        others: 0,
-    },
-    Planted {
-        from: "      MaximumRetryAttempts: 100\n      MaximumRecordAgeInSeconds: 79200\n",
-        to: "      MaximumRetryAttempts: -1\n",
-        at: "MaximumRetryAttempts",
-        found: "[OrdersMapping] MaximumRetryAttempts: is without end, and so is the age of a record: one that fails blocks its \
-                shard until the stream forgets it, after 24 h; set MaximumRecordAgeInSeconds: 79200",
-        others: 0,
-    },
-    Planted {
-        from: "MaximumRecordAgeInSeconds: 79200",
-        to: "MaximumRecordAgeInSeconds: 3600",
-        at: "MaximumRecordAgeInSeconds",
-        found: "[OrdersMapping] MaximumRecordAgeInSeconds: gives up after 1h, before `pipeline.hold` = 20h",
         others: 0,
     },
     Planted {
@@ -662,8 +664,8 @@ const PLANTED: &[Planted] = &[
         others: 0,
     },
     Planted {
-        from: "Action: sqs:SendMessage",
-        to: "Action: sqs:*",
+        from: "Action: sqs:SendMessage\n                Res",
+        to: "Action: sqs:*\n                Res",
         at: "Effect: Allow\n                Action: sqs:*",
         found: "[StreamRole] Policies: grants sqs:* on sqs:dev-failures, which nothing of this config needs",
         others: 0,
@@ -672,20 +674,282 @@ const PLANTED: &[Planted] = &[
 
 #[test]
 fn each_planted_fault_is_found_alone_at_its_line() {
-    for Planted { from, to, at, found, others } in PLANTED {
-        assert_eq!(TEMPLATE.matches(from).count(), 1, "`{from}` has to be one place");
-        let template = TEMPLATE.replace(from, to);
-        let place = template.find(at).unwrap_or_else(|| panic!("`{at}` is missing"));
-        let line = template[..place].matches('\n').count() + 1;
-        let told = findings(CONFIG, &template, &[]);
-        let expected = format!("{line}: {found}");
-        assert!(
-            told.iter().any(|it| it.starts_with(&expected)),
-            "`{expected}` is missing for `{to}`: {told:#?}"
-        );
-        let besides: Vec<&String> = told.iter().filter(|it| !it.starts_with(&expected)).collect();
-        assert_eq!(besides.len(), *others, "`{from}`: {told:#?}");
+    PLANTED.iter().for_each(check);
+}
+
+#[track_caller]
+fn check(Planted { from, to, at, found, others }: &Planted) {
+    assert_eq!(TEMPLATE.matches(from).count(), 1, "`{from}` has to be one place");
+    let template = TEMPLATE.replace(from, to);
+    let place = template.find(at).unwrap_or_else(|| panic!("`{at}` is missing"));
+    let line = template[..place].matches('\n').count() + 1;
+    let told = findings(CONFIG, &template, &[]);
+    let expected = format!("{line}: {found}");
+    assert!(told.iter().any(|it| it.starts_with(&expected)), "`{expected}` is missing for `{to}`: {told:#?}");
+    let besides: Vec<&String> = told.iter().filter(|it| !it.starts_with(&expected)).collect();
+    assert_eq!(besides.len(), *others, "`{from}`: {told:#?}");
+}
+
+/// A fault that is found alone, and no fault where only a deployment knows the value.
+#[track_caller]
+fn check_value(from: &'static str, to: &'static str, at: &'static str, found: &'static str, value: &str) {
+    check(&Planted { from, to, at, found, others: 0 });
+    for unknown in ["!ImportValue x", "!If [Open, A, !ImportValue x]"] {
+        let unknown = to.replace(value, &unknown.replace('A', value));
+        let template = TEMPLATE.replace(from, &unknown);
+        let template =
+            template.replace("Resources:\n", "Conditions: {Open: !Equals [!ImportValue x, y]}\nResources:\n");
+        assert_ne!(*to, *unknown, "`{value}` is missing in `{to}`");
+        assert_eq!(findings(CONFIG, &template, &[]), [""; 0], "{unknown}");
     }
+}
+
+const ATTEMPTS: &str = "MaximumRetryAttempts: -1";
+const AGE: &str = "      MaximumRecordAgeInSeconds: 79200\n";
+const EVENT: &str = "            FunctionResponseTypes: [ReportBatchItemFailures]\n";
+const MAIL: &str = "      QueueName: !Sub ${Stage}-mail\n";
+
+#[test]
+fn attempts_that_are_counted() {
+    for (to, value) in [("MaximumRetryAttempts: 10000", "10000"), ("MaximumRetryAttempts: 0", "0")] {
+        let found = "[OrdersMapping] MaximumRetryAttempts: ";
+        check_value(ATTEMPTS, to, "MaximumRetryAttempts", found, value);
+    }
+    let told = findings(CONFIG, &TEMPLATE.replace(ATTEMPTS, "MaximumRetryAttempts: 3"), &[]);
+    let expected = "3 attempts can be over within seconds or minutes";
+    assert!(told[0].contains(expected) && told[0].contains("set MaximumRetryAttempts: -1"), "{told:?}");
+    // Without end is what Lambda does that is told nothing.
+    let none = TEMPLATE.replace("      MaximumRetryAttempts: -1\n", "");
+    assert_eq!(findings(CONFIG, &none, &[]), [""; 0]);
+}
+
+#[test]
+fn a_record_that_never_is_too_old() {
+    let found = "[OrdersMapping] MaximumRecordAgeInSeconds: is without end: a record that fails blocks its shard until the stream \
+                 forgets it, after 24 h, and nobody is told; set MaximumRecordAgeInSeconds: 79200";
+    let to = "      MaximumRecordAgeInSeconds: -1\n";
+    check_value(AGE, to, "MaximumRecordAgeInSeconds", found, "-1");
+    check(&Planted { from: AGE, to: "", at: "OrdersMapping:", found, others: 0 });
+}
+
+#[test]
+fn a_record_that_is_too_old_when_the_stream_has_forgotten_it() {
+    let found =
+        "[OrdersMapping] MaximumRecordAgeInSeconds: gives up after 1d, and the stream forgets after 24 h";
+    let to = "      MaximumRecordAgeInSeconds: 86400\n";
+    check_value(AGE, to, "MaximumRecordAgeInSeconds", found, "86400");
+}
+
+#[test]
+fn a_window_that_hands_on_a_state() {
+    let to = "MaximumRetryAttempts: -1\n      TumblingWindowInSeconds: 60";
+    let found = "[OrdersMapping] TumblingWindowInSeconds: makes Lambda hand a state from batch to batch";
+    check_value(ATTEMPTS, to, "TumblingWindowInSeconds", found, "60");
+    let none = TEMPLATE.replace(ATTEMPTS, &to.replace("60", "0"));
+    assert_eq!(findings(CONFIG, &none, &[]), [""; 0]);
+}
+
+#[test]
+fn a_mapping_that_is_off() {
+    let to = "MaximumRetryAttempts: -1\n      Enabled: false";
+    check_value(
+        ATTEMPTS,
+        to,
+        "      Enabled: false",
+        "[OrdersMapping] Enabled: is false: nothing is read",
+        "false",
+    );
+    let to = "            FunctionResponseTypes: [ReportBatchItemFailures]\n            Enabled: false\n";
+    check_value(EVENT, to, "Enabled: false", "[QueueFunction.Mail] Enabled: is false", "false");
+}
+
+#[test]
+fn a_filter_of_a_queue() {
+    let to = "            FunctionResponseTypes: [ReportBatchItemFailures]\n            FilterCriteria: {Filters: [{Pattern: '{\"body\":{\"a\":[\"b\"]}}'}]}\n";
+    let found = "[QueueFunction.Mail] FilterCriteria: drops messages: Lambda deletes those from the queue";
+    check_value(
+        EVENT,
+        to,
+        "FilterCriteria: {",
+        found,
+        "{Filters: [{Pattern: '{\"body\":{\"a\":[\"b\"]}}'}]}",
+    );
+}
+
+#[test]
+fn a_concurrency_that_lambda_does_not_take() {
+    let to = "            FunctionResponseTypes: [ReportBatchItemFailures]\n            ScalingConfig: {MaximumConcurrency: 1}\n";
+    let found =
+        "[QueueFunction.Mail] ScalingConfig: MaximumConcurrency is 1, and Lambda takes no less than 2";
+    check_value(EVENT, to, "ScalingConfig", found, "1");
+}
+
+#[test]
+fn a_queue_that_moves_messages_away_too_soon() {
+    let found = "[Mail] RedrivePolicy: maxReceiveCount is 3: every attempt counts";
+    check_value("maxReceiveCount: 100", "maxReceiveCount: 3", "RedrivePolicy", found, "3");
+}
+
+#[test]
+fn a_subscription_that_drops_messages() {
+    let from = "      Protocol: sqs\n";
+    let to = "      Protocol: sqs\n      FilterPolicy: {kind: [a]}\n";
+    check_value(from, to, "FilterPolicy", "[Told] FilterPolicy: drops messages before", "{kind: [a]}");
+    // Of another queue it is no matter of ours.
+    let other =
+        TEMPLATE.replace(from, to).replace("Endpoint: !GetAtt Mail.Arn", "Endpoint: !GetAtt Failures.Arn");
+    assert_eq!(findings(CONFIG, &other, &[]), [""; 0]);
+}
+
+#[test]
+fn a_key_that_keeps_a_topic_out() {
+    let to = "      QueueName: !Sub ${Stage}-mail\n      KmsMasterKeyId: alias/aws/sqs\n";
+    let found = "[Mail] KmsMasterKeyId: alias/aws/sqs is a key that SNS cannot use";
+    check_value(MAIL, to, "KmsMasterKeyId", found, "alias/aws/sqs");
+    // A topic can name its subscriptions itself.
+    let (start, rest) = TEMPLATE.split_once("  Changes: {Type").unwrap();
+    let (_, end) = rest.split_once("  MayTell:\n").unwrap();
+    let topic = "  Changes:\n    Type: AWS::SNS::Topic\n    Properties: {Subscription: [{Protocol: sqs, Endpoint: !GetAtt Mail.Arn}]}\n";
+    let template = format!("{start}{topic}  MayTell:\n{end}");
+    assert_eq!(findings(CONFIG, &template, &[]), [""; 0]);
+    assert_eq!(findings(CONFIG, &template.replace(MAIL, to), &[]).len(), 1);
+    // Without a topic it is a key like any other.
+    let alone = template
+        .replace(MAIL, to)
+        .replace("Protocol: sqs, Endpoint: !GetAtt Mail.Arn", "Protocol: email, Endpoint: a@b.c");
+    assert_eq!(findings(CONFIG, &alone, &[]), [""; 0]);
+}
+
+#[test]
+fn a_policy_that_lets_another_topic_send() {
+    let from = "{\"aws:SourceArn\": !Ref Changes}";
+    let to = "{\"aws:SourceArn\": \"arn:aws:sns:us-east-1:123456789012:other\"}";
+    let found = "[MayTell] PolicyDocument: does not let `Changes` send to `Mail`";
+    check_value(from, to, "  MayTell:", found, "\"arn:aws:sns:us-east-1:123456789012:other\"");
+    for to in ["{\"aws:SourceArn\": \"arn:aws:sns:*:*:*\"}", "{\"aws:SourceAccount\": \"123456789012\"}"] {
+        assert_eq!(findings(CONFIG, &TEMPLATE.replace(from, to), &[]), [""; 0], "{to}");
+    }
+}
+
+/// The template without the mapping of the table.
+fn without_the_table() -> String {
+    let (start, rest) = TEMPLATE.split_once("  OrdersMapping:\n").unwrap();
+    let (_, end) = rest.split_once("  StreamRole:\n").unwrap();
+    format!("{start}  StreamRole:\n{end}")
+}
+
+const UNREAD: &str = "1: [source.orders] no mapping reads table `dev-Orders`: its changes reach no function";
+
+#[test]
+fn a_table_that_no_mapping_reads() {
+    let template = without_the_table();
+    let told = findings(CONFIG, &template, &[]);
+    assert!(told.iter().any(|it| it.starts_with(UNREAD)), "{told:#?}");
+    // Nor any other source.
+    let (start, _) = template.split_once("      Events:\n        Mail:").unwrap();
+    let told = findings(CONFIG, start, &[]);
+    assert!(told.iter().any(|it| it.starts_with(UNREAD)), "{told:#?}");
+    assert!(told.iter().any(|it| it.contains("[source.mail] no mapping reads queue")), "{told:#?}");
+}
+
+#[test]
+fn a_queue_that_no_mapping_reads() {
+    let (template, _) = TEMPLATE.split_once("      Events:\n        Mail:").unwrap();
+    let told = findings(CONFIG, template, &[]);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].starts_with("1: [source.mail] no mapping reads queue `https://"), "{told:#?}");
+}
+
+/// The role may read it, and that is right: it is the mapping that is missing.
+#[test]
+fn the_rights_of_a_source_that_no_mapping_reads_are_not_too_much() {
+    let config = format!(
+        "{CONFIG}[source.more]\ntable = \"${{STAGE}}-More\"\n[projection.more]\nkind = \"replica\"\nfrom = \"more\"\n\
+         table = \"${{STAGE}}-Open\"\nkey = {{ orderId = \"{{orderId}}\" }}\nset = {{ more = \"{{more}}\" }}\ntombstones = \"inline\"\n"
+    );
+    let right = "Resource: !Sub ${Orders.Arn}/stream/*";
+    let template = TEMPLATE
+        .replace(right, "Resource: [!Sub \"${Orders.Arn}/stream/*\", !Sub \"arn:aws:dynamodb:us-east-1:1:table/${Stage}-More/stream/*\"]");
+    let told = findings(&config, &template, &[]);
+    assert!(
+        told.iter().any(|it| it.starts_with("1: [source.more] no mapping reads table `dev-More`")),
+        "{told:#?}"
+    );
+    assert!(!told.iter().any(|it| it.contains("grants ")), "{told:#?}");
+}
+
+/// A mapping may be where nobody looks, or a poller reads.
+#[test]
+fn what_may_be_read_elsewhere_is_not_said_to_be_unread() {
+    let import =
+        TEMPLATE.replace("EventSourceArn: !GetAtt Orders.StreamArn", "EventSourceArn: !ImportValue stream");
+    let nested = "Resources:\n  Nested: {Type: AWS::CloudFormation::Stack}\n";
+    let nested = TEMPLATE
+        .replace("Resources:\n", nested)
+        .replace("EventSourceArn: !GetAtt Orders.StreamArn", "EventSourceArn: !GetAtt Nested.Outputs.Stream");
+    let looped = "Resources:\n  Fn::ForEach::Mappings:\n    - Name\n    - [A]\n    - ${Name}: {Type: AWS::Lambda::EventSourceMapping}\n";
+    let looped = without_the_table().replace("Resources:\n", looped);
+    let container = "Resources:\n  Task: {Type: AWS::ECS::TaskDefinition}\n";
+    let (polled, _) = without_the_table()
+        .split_once("      Events:\n        Mail:")
+        .map(|(start, end)| (start.to_owned(), end.to_owned()))
+        .unwrap();
+    let polled = polled.replace("Resources:\n", container);
+    for template in [import, nested, looped, polled] {
+        let told = findings(CONFIG, &template, &[]);
+        assert!(!told.iter().any(|it| it.contains("no mapping reads")), "{told:#?}\n{template}");
+    }
+}
+
+/// Where the queue of a config is elsewhere than the stack, its template has no such resource.
+#[test]
+fn a_queue_of_another_place_has_its_arn() {
+    let folder = tempfile::tempdir().unwrap();
+    let toml = "[source.q]\nqueue = 'https://sqs.eu-west-1.amazonaws.com/111122223333/mail'\n\
+                [projection.p]\nkind = 'replica'\nfrom = 'q'\ntable = 'Rows'\nkey = { id = '{id}' }\n";
+    fs::write(folder.path().join("millstream.toml"), toml).unwrap();
+    let printed = |more: &[&str]| said(&millstream(folder.path(), &[&["template"], more].concat())).0;
+    for own in [&[][..], &["--region", "eu-west-1", "--account", "111122223333"]] {
+        assert!(printed(own).contains("EventSourceArn: !GetAtt QQueue.Arn"), "{own:?}");
+    }
+    for other in [["--account", "444455556666"], ["--region", "us-east-1"]] {
+        let printed = printed(&other);
+        for part in [
+            "EventSourceArn: arn:aws:sqs:eu-west-1:111122223333:mail",
+            "so the function has to be in eu-west-1",
+        ] {
+            assert!(printed.contains(part), "`{part}` is missing in\n{printed}");
+        }
+    }
+    assert!(printed(&["--sam", "--account", "444455556666"]).contains("Queue: arn:aws:sqs:"));
+    for slip in ["nowhere!", "eu-west", "EU-WEST-1", "eu--1", ""] {
+        for command in ["template", "policy"] {
+            let output = millstream(folder.path(), &[command, "--region", slip]);
+            let (code, told) = (output.status.code(), said(&output).1);
+            assert!(code == Some(2) && told.contains("a Region is words and a number"), "{slip}: {told}");
+        }
+    }
+    for region in ["us-gov-west-1", "cn-north-1", "us-isob-east-1"] {
+        assert_eq!(millstream(folder.path(), &["policy", "--region", region]).status.code(), Some(0));
+    }
+}
+
+#[test]
+fn conditions_without_an_attribute_in_common_are_told_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let terms: Vec<String> = (0..5).map(|n| format!("new.a{n} == 'x'")).collect();
+    let toml = format!(
+        "[source.o]\ntable = 'Orders'\n[projection.p]\nkind = 'replica'\nfrom = 'o'\nwhere = \"{}\"\ntable = 'Rows'\nkey = {{ id = '{{id}}' }}\n",
+        terms.join(" || ")
+    );
+    fs::write(folder.path().join("millstream.toml"), toml).unwrap();
+    let (printed, _) = said(&millstream(folder.path(), &["template"]));
+    for part in
+        ["# no filter: its conditions are more than 5 patterns", "name one attribute, as in new.type == 'a'"]
+    {
+        assert!(printed.contains(part), "`{part}` is missing in\n{printed}");
+    }
+    assert!(!printed.contains("FilterCriteria"), "{printed}");
 }
 
 #[test]
@@ -701,11 +965,10 @@ fn where_letters_are_in_a_queue_that_has_no_redrive_policy() {
 
 #[test]
 fn a_table_that_a_poller_reads_needs_the_state_of_pollers() {
-    let (start, rest) = TEMPLATE.split_once("  OrdersMapping:\n").unwrap();
-    let (_, end) = rest.split_once("  StreamRole:\n").unwrap();
-    let told = findings(CONFIG, &format!("{start}  StreamRole:\n{end}"), &[]);
-    assert_eq!(told.len(), 1, "{told:#?}");
-    assert!(told[0].contains("[the state of pollers] the template has no table `dev-ms-state`"), "{told:#?}");
+    let told = findings(CONFIG, &without_the_table(), &[]);
+    assert_eq!(told.len(), 2, "{told:#?}");
+    let missing = "[the state of pollers] the template has no table `dev-ms-state`";
+    assert!(told.iter().any(|it| it.contains(missing)), "{told:#?}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use millstream_projections::SourceName;
 use millstream_projections::config::{Config, ProjectionConfig, SourceConfig, SourceKind};
 
 pub use grants::{Grants, Statement};
-pub use resource::{NoDestination, OnFailure, Place, Resource};
+pub use resource::{NoDestination, OnFailure, Place, QueueUrl, Resource};
 
 /// Who does what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,10 +5,13 @@
 //! attribute that is missing, or of another type, passes; what has no pattern passes; and if nothing is left of one
 //! `where`, there is no filter at all, since all projections of a source share one. A change passes if the item belongs to
 //! a projection before it *or* after it: a removal, and a change by which an item stops matching, have to be seen. What is
-//! no INSERT, MODIFY or REMOVE passes, to become a letter.
+//! no INSERT, MODIFY or REMOVE passes, to become a letter. Alternatives that are more than patterns are joined, which makes
+//! them wider again. None share a pattern by `$or`: AWS's own matcher then misses events that it should let through.
 
 /// What an attribute may be.
 mod allowed;
+/// As many alternatives as there may be patterns.
+mod fit;
 /// Conditions that patterns can say.
 mod formula;
 /// From CEL to such conditions.
@@ -16,6 +19,7 @@ mod widen;
 
 use serde_json::{Value, json};
 
+use self::fit::{Alternative, alternatives, fitted};
 use self::formula::Formula;
 use crate::config::{ProjectionConfig, SourceConfig, SourceKind};
 use crate::name::ProjectionName;
@@ -32,7 +36,8 @@ pub struct Filter {
     pub patterns: Vec<Value>,
     /// What became of each projection.
     pub projections: Vec<Pushed>,
-    /// Why there is no pattern, although each projection could be said by some.
+    /// Whether there is no pattern, although each projection could be said by some: they are too many, and have no attribute
+    /// in common by which they could be joined, or are too long.
     pub too_large: bool,
 }
 
@@ -84,42 +89,14 @@ pub fn filter<'c>(
     Filter { too_large: patterns.is_none(), patterns: patterns.unwrap_or_default(), projections: pushed }
 }
 
-/// The patterns of what an item is after a change and before it; none if they are more than a mapping takes.
+/// The patterns of what an item is after a change and before it; none if a mapping does not take them.
 fn patterns(after: &Formula, before: &Formula) -> Option<Vec<Value>> {
-    // Each condition could be said, and all of them together cannot.
-    if after.is_always() {
-        return None;
-    }
     let strange = json!({
         "eventName": [{ "anything-but": ["INSERT", "MODIFY", "REMOVE"] }, { "exists": false }],
     });
-    let mut alternatives = vec![strange];
-    for (formula, image, events) in
-        [(after, "NewImage", ["INSERT", "MODIFY"]), (before, "OldImage", ["MODIFY", "REMOVE"])]
-    {
-        for clause in formula.clauses() {
-            let mut pattern = json!({ "eventName": events });
-            clause.write(image, &mut pattern);
-            alternatives.push(pattern);
-        }
-    }
-    let patterns = grouped(alternatives);
+    let alternatives = fitted(alternatives(after, before), MAX_PATTERNS - 1)?;
+    let patterns: Vec<Value> =
+        std::iter::once(strange).chain(alternatives.iter().map(Alternative::pattern)).collect();
     let fits = |pattern: &Value| pattern.to_string().chars().count() <= MAX_PATTERN;
     patterns.iter().all(fits).then_some(patterns)
-}
-
-/// As many patterns as a mapping takes: what is more shares a pattern by `$or`.
-fn grouped(alternatives: Vec<Value>) -> Vec<Value> {
-    if alternatives.len() <= MAX_PATTERNS {
-        return alternatives;
-    }
-    let mut groups: Vec<Vec<Value>> = vec![Vec::new(); MAX_PATTERNS];
-    for (place, alternative) in alternatives.into_iter().enumerate() {
-        groups[place % MAX_PATTERNS].push(alternative);
-    }
-    let shared = |mut group: Vec<Value>| match group.len() {
-        1 => group.remove(0),
-        _ => json!({ "$or": group }),
-    };
-    groups.into_iter().map(shared).collect()
 }

@@ -12,8 +12,8 @@ use millstream_projections::config::poller;
 use super::Failure;
 use crate::output::print;
 
-/// How long each step may take: well below the 30 s that Docker gives a check.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long each step may take: below the 3 s that the images give a check, which else ends before it can say why.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What is asked for.
 const PATH: &str = "/healthz";
 /// More than any answer to it.

@@ -33,7 +33,7 @@ pub(crate) struct PolicyArgs {
     #[arg(long, value_name = "TABLE", value_parser = NonEmptyStringValueParser::new())]
     lease_table: Option<String>,
     /// Where the tables are [default: where the topics and queues of the config are]
-    #[arg(long, value_name = "REGION")]
+    #[arg(long, value_name = "REGION", value_parser = region)]
     region: Option<String>,
     /// Whose they are [default: whose the topics and queues of the config are]
     #[arg(long, value_name = "ACCOUNT", value_parser = account)]
@@ -73,7 +73,24 @@ impl From<RoleName> for Role {
     }
 }
 
-fn account(text: &str) -> Result<String, String> {
+/// As `eu-west-1` or `us-gov-east-1`: words, and a number.
+pub(crate) fn region(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_region = match parts.as_slice() {
+        [words @ .., number] if words.len() >= 2 => {
+            let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|it| it.is_ascii_lowercase());
+            words.iter().all(is_word) && !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit())
+        }
+        _ => false,
+    };
+    match is_region {
+        true => Ok(text.to_owned()),
+        false => Err("a Region is words and a number, as in eu-west-1".to_owned()),
+    }
+}
+
+/// Twelve digits.
+pub(crate) fn account(text: &str) -> Result<String, String> {
     match text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
         true => Ok(text.to_owned()),
         false => Err("an account has 12 digits".to_owned()),

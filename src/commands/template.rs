@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use millstream_processor::permissions::Place;
 use millstream_processor::wiring::{self, CONFIG_FILE, CONFIG_VARIABLE};
 use millstream_projections::config::{Config, SourceConfig, SourceKind};
-use millstream_projections::filter::Filter;
+use millstream_projections::filter::{Filter, MAX_PATTERN, MAX_PATTERNS};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::policy::sources;
+use super::policy::{account, region, sources};
 use crate::deployment::document::Part;
-use crate::deployment::mapping::{Form, filter, mapping};
+use crate::deployment::mapping::{Form, Stack, filter, mapping};
 use crate::output::print;
 
 /// Prints what Lambda has to be told of each source, as a part of a template. Asks no service.
@@ -24,6 +25,12 @@ pub(crate) struct TemplateArgs {
     /// Only this source of the config; may be given several times
     #[arg(long, value_name = "NAME")]
     source: Vec<String>,
+    /// Where the stack is to be, so that a queue elsewhere has its ARN [default: where the config's topics and queues are]
+    #[arg(long, value_name = "REGION", value_parser = region)]
+    region: Option<String>,
+    /// Whose it is [default: whose the config's topics and queues are]
+    #[arg(long, value_name = "ACCOUNT", value_parser = account)]
+    account: Option<String>,
     /// As events of a SAM function, not as resources
     #[arg(long)]
     sam: bool,
@@ -41,19 +48,21 @@ pub(crate) fn run(args: &TemplateArgs) -> Result<ExitCode, Failure> {
     let chosen: Vec<&SourceConfig> =
         config.sources.iter().filter(|source| names.is_empty() || names.contains(&source.name)).collect();
     let form = if args.sam { Form::Event } else { Form::Resource };
+    let (region, account) = Place::named_in(&config);
+    let stack = Stack { region: args.region.clone().or(region), account: args.account.clone().or(account) };
     let file = path.display().to_string();
     print(&match args.json {
-        true => format!("{}\n", object(&file, &config, &chosen, form)),
-        false => page(&file, &config, &chosen, form),
+        true => format!("{}\n", object(&file, &config, &chosen, (form, &stack))),
+        false => page(&file, &config, &chosen, (form, &stack)),
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn page(file: &str, config: &Config, sources: &[&SourceConfig], form: Form) -> String {
+fn page(file: &str, config: &Config, sources: &[&SourceConfig], (form, stack): (Form, &Stack)) -> String {
     let mut parts = Vec::new();
     let mut page = format!("# Event source mappings of {file} (config {})\n", config.hash);
     for source in sources {
-        match mapping(config, source, form) {
+        match mapping(config, source, form, stack) {
             Some((name, part)) => parts.push((name, part.noted(about(config, source)))),
             None => about(config, source).iter().for_each(|line| page.push_str(&format!("# {line}\n"))),
         }
@@ -86,7 +95,13 @@ fn of_filter(filter: &Filter) -> Vec<String> {
         return vec!["no filter: no projection follows it".to_owned()];
     }
     if filter.too_large {
-        return vec!["no filter: its conditions are more than the patterns of a mapping hold".to_owned()];
+        return vec![
+            format!(
+                "no filter: its conditions are more than {MAX_PATTERNS} patterns of {MAX_PATTERN} characters, as many as a mapping takes;"
+            ),
+            "  let all parts of each `where` that `||` joins name one attribute, as in new.type == 'a'"
+                .to_owned(),
+        ];
     }
     let needing = filter
         .projections
@@ -101,10 +116,10 @@ fn of_filter(filter: &Filter) -> Vec<String> {
     }
 }
 
-fn object(file: &str, config: &Config, sources: &[&SourceConfig], form: Form) -> Value {
+fn object(file: &str, config: &Config, sources: &[&SourceConfig], (form, stack): (Form, &Stack)) -> Value {
     let one = |source: &&SourceConfig| {
         let filter = filter(config, source);
-        let (name, part) = mapping(config, source, form).unzip();
+        let (name, part) = mapping(config, source, form, stack).unzip();
         let pushed = filter
             .projections
             .iter()

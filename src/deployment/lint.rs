@@ -8,6 +8,10 @@ mod queues;
 mod rights;
 /// Tables of the config, and our own.
 mod tables;
+/// Topics that queues of the config are subscribed to.
+mod topics;
+/// Sources that nothing reads.
+mod unread;
 
 use std::sync::Arc;
 
@@ -46,7 +50,9 @@ pub(crate) fn lint(config: &Config, template: &Template) -> Vec<Finding> {
     let mut linter = Linter { config, template, findings: Vec::new() };
     linter.loops();
     linter.mappings();
+    linter.unread();
     linter.queues();
+    linter.topics();
     linter.tables();
     linter.rights();
     linter.findings.sort_by_key(|finding| finding.line);

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use millstream_processor::permissions::{Place, QueueUrl};
 use millstream_projections::config::{Config, SourceConfig, SourceKind, Start, duration};
 use millstream_projections::filter::{self, Filter};
 
 use super::document::{Call, Part};
 
 /// A stream keeps its records for so long.
-const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
-/// The most attempts that Lambda counts. The age of a record ends them: their number says nothing of how long a wrong
-/// deployment takes to be mended.
-const ATTEMPTS: i64 = 10_000;
+pub(crate) const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+/// Attempts without end. The age of a record ends them: their number says nothing of how long a wrong deployment takes to be
+/// mended, and a misconfigured function fails thousands of times within minutes.
+pub(crate) const ATTEMPTS: i64 = -1;
 
 /// What the mapping of a source may leave out.
 pub(crate) fn filter(config: &Config, source: &SourceConfig) -> Filter {
@@ -33,20 +34,33 @@ pub(crate) enum Form {
     Event,
 }
 
+/// Where the stack is to be, as far as that is known.
+#[derive(Debug, Default)]
+pub(crate) struct Stack {
+    /// The Region.
+    pub(crate) region: Option<String>,
+    /// The account.
+    pub(crate) account: Option<String>,
+}
+
 /// The mapping of one source: its logical id, and what it is; none of a topic, which invokes functions by itself.
-pub(crate) fn mapping(config: &Config, source: &SourceConfig, form: Form) -> Option<(String, Part)> {
+pub(crate) fn mapping(
+    config: &Config,
+    source: &SourceConfig,
+    form: Form,
+    stack: &Stack,
+) -> Option<(String, Part)> {
     let base = base(config, source);
     let (function, kind, key, origin, settings) = match &source.kind {
         SourceKind::Table(_) => {
-            let stream = format!("{base}Table.StreamArn");
+            let stream = Part::Call(Call::GetAtt, format!("{base}Table.StreamArn"));
             ("StreamFunction", "DynamoDB", "Stream", stream, of_stream(config, source))
         }
         SourceKind::Queue(url) => {
-            ("QueueFunction", "SQS", "Queue", format!("{base}Queue.Arn"), of_queue(url.ends_with(".fifo")))
+            ("QueueFunction", "SQS", "Queue", queue(url, &base, stack), of_queue(url.ends_with(".fifo")))
         }
         SourceKind::Topic(_) => return None,
     };
-    let origin = Part::Call(Call::GetAtt, origin);
     let mut properties = match form {
         Form::Resource => vec![
             ("FunctionName".to_owned(), Part::Call(Call::Ref, function.to_owned())),
@@ -62,6 +76,22 @@ pub(crate) fn mapping(config: &Config, source: &SourceConfig, form: Form) -> Opt
     let part = Part::map([("Type", Part::text(kind)), ("Properties", Part::Map(properties))]);
     let name = if form == Form::Resource { format!("{base}Mapping") } else { base };
     Some((name, part))
+}
+
+/// A queue beside the function is taken to be in its template. One of another place cannot be, and has an ARN.
+fn queue(url: &str, base: &str, stack: &Stack) -> Part {
+    let (own, whose) = (stack.region.as_deref(), stack.account.as_deref());
+    match QueueUrl::of(url) {
+        QueueUrl { region: Some(region), account: Some(account), name }
+            if own != Some(region) || whose != Some(account) =>
+        {
+            let partition = Place::partition_of(region);
+            Part::text(format!("arn:{partition}:sqs:{region}:{account}:{name}")).noted([format!(
+                "a queue of another account or Region: Lambda reads queues of its own Region only, so the function has to be in {region}"
+            )])
+        }
+        _ => Part::Call(Call::GetAtt, format!("{base}Queue.Arn")),
+    }
 }
 
 type Settings = Vec<(&'static str, Part)>;

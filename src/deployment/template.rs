@@ -16,7 +16,7 @@ use std::sync::Arc;
 use self::node::{Entry, Node, SyntaxError};
 
 pub(crate) use self::resolve::Known;
-pub(crate) use self::resources::{Function, Mapping, Origin, Queue, Table};
+pub(crate) use self::resources::{Function, Mapping, Origin, Queue, Subscription, Table};
 
 /// Where a stack is taken to be, for comparing names: every template knows only its own place.
 pub(crate) const REGION: &str = "us-east-1";

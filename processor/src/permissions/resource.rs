@@ -101,14 +101,19 @@ fn of_arn(arn: &str) -> Option<(Option<&str>, Option<&str>)> {
 
 /// What the URL of a queue tells: `https://sqs.<region>.amazonaws.com/<account>/<name>`, or an older form of it, or that of
 /// an endpoint in a VPC. Of another server's URL only the name is known.
-struct QueueUrl<'a> {
-    region: Option<&'a str>,
-    account: Option<&'a str>,
-    name: &'a str,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueUrl<'a> {
+    /// The Region.
+    pub region: Option<&'a str>,
+    /// The account.
+    pub account: Option<&'a str>,
+    /// The queue's name.
+    pub name: &'a str,
 }
 
 impl<'a> QueueUrl<'a> {
-    fn of(url: &'a str) -> Self {
+    /// Reads a URL.
+    pub fn of(url: &'a str) -> Self {
         let (_, rest) = url.split_once("://").unwrap_or(("", url));
         let (host, path) = rest.split_once('/').unwrap_or(("", rest));
         let mut path = path.trim_end_matches('/').rsplit('/');

@@ -79,7 +79,11 @@ impl Allowed {
     /// What one of both allows.
     pub(super) fn or(&self, other: &Self) -> Self {
         let values = match (&self.values, &other.values) {
-            (Values::Only(ours), Values::Only(theirs)) => Values::Only(ours | theirs),
+            (Values::Only(ours), Values::Only(theirs)) => {
+                let all = ours | theirs;
+                let is_spare = |one: &&Matcher| all.iter().any(|it| it != *one && one.is_within(it));
+                Values::Only(all.iter().filter(|one| !is_spare(one)).cloned().collect())
+            }
             (Values::Only(only), Values::But(but)) | (Values::But(but), Values::Only(only)) => {
                 let stays = |text: &&String| !only.iter().any(|matcher| matcher.takes(text));
                 Values::But(but.iter().filter(stays).cloned().collect())

@@ -47,7 +47,7 @@ impl Formula {
 
     /// Whether it holds of everything.
     pub(super) fn is_always(&self) -> bool {
-        self.0.iter().any(|clause| clause.0.is_empty())
+        self.0.iter().any(Clause::is_always)
     }
 
     /// The alternatives.
@@ -127,8 +127,30 @@ impl Clause {
         Some(joined)
     }
 
+    /// What holds wherever one of both does: of the attributes of which both say something, what either allows.
+    pub(super) fn either(&self, other: &Self) -> Self {
+        let shared =
+            self.0.iter().filter_map(|(leaf, ours)| Some((leaf.clone(), ours.or(other.0.get(leaf)?))));
+        Self(shared.filter(|(_, allowed)| !allowed.is_any()).collect())
+    }
+
+    /// Whether it holds of everything.
+    pub(super) fn is_always(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it speaks of the key alone, which no change changes.
+    pub(super) fn is_of_key(&self) -> bool {
+        !self.is_always() && self.0.keys().all(|leaf| leaf.is_key)
+    }
+
+    /// Of how many attributes it speaks.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether the other holds wherever this does.
-    fn is_within(&self, other: &Self) -> bool {
+    pub(super) fn is_within(&self, other: &Self) -> bool {
         other.0.iter().all(|(leaf, theirs)| self.0.get(leaf).is_some_and(|ours| ours.is_within(theirs)))
     }
 

@@ -9,6 +9,9 @@ use super::formula::{Formula, Leaf};
 /// The types whose values have no parts: of the others, no pattern tells whether they are there.
 const SCALARS: [&str; 5] = ["S", "N", "BOOL", "NULL", "B"];
 
+/// What begins a reference that CloudFormation resolves wherever it stands in a template, also within a pattern.
+const RESOLVED: &str = "{{resolve:";
+
 /// An expression as patterns can say it, and why that is everything, if it is.
 pub(super) fn widened(expression: &Expr) -> (Formula, String) {
     let mut widen = Widen { why: None };
@@ -95,6 +98,7 @@ impl Widen {
             (None, None) => return self.unsaid("compares what is no attribute of the item"),
         };
         match literal {
+            Expr::Literal(LiteralValue::String(text)) if is_resolved(text.inner()) => self.resolved(),
             Expr::Literal(LiteralValue::String(text)) => {
                 let text = text.inner().to_owned();
                 let allowed = match wanted {
@@ -124,6 +128,7 @@ impl Widen {
         };
         let all: Option<Vec<String>> = list.elements.iter().map(|element| text(&element.expr)).collect();
         match (all, wanted) {
+            (Some(all), _) if all.iter().any(|text| is_resolved(text)) => self.resolved(),
             (Some(all), true) => may_be(&attribute, "S", Allowed::only(all.into_iter().map(Matcher::Text))),
             (Some(all), false) => may_be(&attribute, "S", Allowed::but(all)),
             (None, _) => self.unsaid("looks into a list that is not of texts alone"),
@@ -132,6 +137,7 @@ impl Widen {
 
     fn affix(&mut self, target: &Expr, argument: &Expr, matcher: fn(String) -> Matcher) -> Formula {
         match (path(target), argument) {
+            (_, Expr::Literal(LiteralValue::String(text))) if is_resolved(text.inner()) => self.resolved(),
             (Some(attribute), Expr::Literal(LiteralValue::String(text))) if !text.inner().is_empty() => {
                 may_be(&attribute, "S", Allowed::only([matcher(text.inner().to_owned())]))
             }
@@ -139,6 +145,12 @@ impl Widen {
                 self.unsaid("compares the beginning or the end of what is no attribute with what is no text")
             }
         }
+    }
+
+    fn resolved(&mut self) -> Formula {
+        self.unsaid(&format!(
+            "has `{RESOLVED}` in a text, which CloudFormation would put something else in for"
+        ))
     }
 
     /// What no pattern says may be so.
@@ -150,6 +162,10 @@ impl Widen {
 
 fn may_be(attribute: &Attribute, kind: &'static str, allowed: Allowed) -> Formula {
     Formula::all([(attribute.leaf(kind), allowed)])
+}
+
+fn is_resolved(text: &str) -> bool {
+    text.contains(RESOLVED)
 }
 
 /// An attribute of the item, or of its key.

@@ -11,15 +11,24 @@ use crate::deployment::template::{Known, Mapping, Origin};
 
 /// What a function is told that says nothing of its timeout.
 pub(super) const TIMEOUT: i64 = 3;
+/// The age of a record at which a mapping gives up that says nothing of it: none.
+const WITHOUT_END: i64 = -1;
+/// The least concurrency that a mapping of a queue can be told.
+const LEAST: i64 = 2;
 
 impl<'a> Linter<'a> {
     pub(super) fn mappings(&mut self) {
         for mapping in self.template.mappings() {
             let Ok(source) = self.source_of(&mapping) else { continue };
+            // What is in it, only a deployment knows.
+            if mapping.properties.is_call() {
+                continue;
+            }
             self.report(&mapping);
+            self.enabled(&mapping);
             match mapping.origin {
                 Origin::Stream => self.stream(&mapping, source),
-                Origin::Queue => {}
+                Origin::Queue => self.queue(&mapping),
             }
             self.timeout(&mapping);
         }
@@ -68,6 +77,41 @@ impl<'a> Linter<'a> {
         }
     }
 
+    fn enabled(&mut self, mapping: &Mapping<'_>) {
+        let enabled = mapping.properties.get("Enabled");
+        if enabled.is_some() && self.is_true(enabled) == Some(false) {
+            self.warn(
+                at(mapping, "Enabled"),
+                "Enabled",
+                "is false: nothing is read, and what is not read in time is lost, in a stream after 24 h",
+                "set Enabled: true, or leave it out",
+            );
+        }
+    }
+
+    /// What a mapping of a queue keeps from its function.
+    fn queue(&mut self, mapping: &Mapping<'_>) {
+        let properties = mapping.properties;
+        let filters = properties.at(&["FilterCriteria", "Filters"]).map(|filters| filters.elements());
+        if filters.unwrap_or_default().iter().any(|filter| !filter.is_call()) {
+            self.warn(
+                at(mapping, "FilterCriteria"),
+                "FilterCriteria",
+                "drops messages: Lambda deletes those from the queue that match no pattern",
+                "leave it out: `where` of the projections chooses, and of the `emit` that fills the queue",
+            );
+        }
+        let most = properties.at(&["ScalingConfig", "MaximumConcurrency"]);
+        if let Some(most) = self.number(most, LEAST).filter(|most| *most < LEAST) {
+            self.warn(
+                at(mapping, "ScalingConfig"),
+                "ScalingConfig",
+                format!("MaximumConcurrency is {most}, and Lambda takes no less than {LEAST}"),
+                "set MaximumConcurrency from 2 to 1000, as much as the target tables take",
+            );
+        }
+    }
+
     fn stream(&mut self, mapping: &Mapping<'_>, source: Option<&SourceConfig>) {
         let properties = mapping.properties;
         if self.is_true(properties.get("BisectBatchOnFunctionError")) == Some(false) {
@@ -78,7 +122,16 @@ impl<'a> Linter<'a> {
                 "set BisectBatchOnFunctionError: true",
             );
         }
-        self.limits(mapping);
+        self.attempts(mapping);
+        self.age(mapping);
+        if self.number(properties.get("TumblingWindowInSeconds"), 0).is_some_and(|window| window > 0) {
+            self.warn(
+                at(mapping, "TumblingWindowInSeconds"),
+                "TumblingWindowInSeconds",
+                "makes Lambda hand a state from batch to batch, which Millstream neither reads nor returns beside its reports",
+                "leave it out: `aggregate` keeps totals in a table",
+            );
+        }
         let start = properties.get("StartingPosition").and_then(|node| self.template.known_text(node));
         if start.as_deref() == Some("LATEST") {
             self.warn(
@@ -102,33 +155,46 @@ impl<'a> Linter<'a> {
         }
     }
 
-    /// When a mapping gives up: never is too late, and before `hold` too early.
-    fn limits(&mut self, mapping: &Mapping<'_>) {
-        let properties = mapping.properties;
-        let attempts = self.number(properties.get("MaximumRetryAttempts"), -1);
-        let age = self.number(properties.get("MaximumRecordAgeInSeconds"), -1);
-        let hold = self.config.pipeline.hold;
-        let advice = format!("set MaximumRecordAgeInSeconds: {}", mapping::record_age(hold).as_secs());
-        if attempts.is_some_and(|attempts| attempts < 0) && age.is_some_and(|age| age < 0) {
-            self.warn(
-                at(mapping, "MaximumRetryAttempts"),
-                "MaximumRetryAttempts",
-                "is without end, and so is the age of a record: one that fails blocks its shard until the stream forgets it, after 24 h",
-                advice,
+    /// Attempts that are counted are soon over, whatever the time that a mistake takes to be mended.
+    fn attempts(&mut self, mapping: &Mapping<'_>) {
+        let without_end = mapping::ATTEMPTS;
+        let attempts = self.number(mapping.properties.get("MaximumRetryAttempts"), without_end);
+        if let Some(attempts) = attempts.filter(|attempts| *attempts != without_end) {
+            let text = format!(
+                "{attempts} attempts can be over within seconds or minutes: what is misconfigured comes back at once, and a wrong \
+                 deployment would empty the stream"
             );
-        } else if let Some(age) = age.and_then(|age| u64::try_from(age).ok()).map(Duration::from_secs)
-            && age <= hold
-        {
-            let (age, hold) = (duration::text(age), duration::text(hold));
-            self.warn(
-                at(mapping, "MaximumRecordAgeInSeconds"),
-                "MaximumRecordAgeInSeconds",
-                format!(
-                    "gives up after {age}, before `pipeline.hold` = {hold} makes a letter of what still fails"
-                ),
-                advice,
-            );
+            let advice = format!("set MaximumRetryAttempts: {without_end}: the age of a record ends them");
+            self.warn(at(mapping, "MaximumRetryAttempts"), "MaximumRetryAttempts", text, advice);
         }
+    }
+
+    /// When a mapping gives up: before `hold` is too early, and when the stream has forgotten too late.
+    fn age(&mut self, mapping: &Mapping<'_>) {
+        let age = self.number(mapping.properties.get("MaximumRecordAgeInSeconds"), WITHOUT_END);
+        let Some(age) = age else { return };
+        let hold = self.config.pipeline.hold;
+        let text = match u64::try_from(age).map(Duration::from_secs) {
+            Err(_) => "is without end: a record that fails blocks its shard until the stream forgets it, after 24 h, and nobody is told"
+                .to_owned(),
+            Ok(age) if age <= hold => format!(
+                "gives up after {}, before `pipeline.hold` = {} makes a letter of what still fails",
+                duration::text(age),
+                duration::text(hold)
+            ),
+            Ok(age) if age >= mapping::RETENTION => format!(
+                "gives up after {}, and the stream forgets after 24 h: the on-failure destination is never told",
+                duration::text(age)
+            ),
+            Ok(_) => return,
+        };
+        let advice = match hold < mapping::RETENTION {
+            true => format!("set MaximumRecordAgeInSeconds: {}", mapping::record_age(hold).as_secs()),
+            false => {
+                "set a `pipeline.hold` under 24 h, and MaximumRecordAgeInSeconds between both".to_owned()
+            }
+        };
+        self.warn(at(mapping, "MaximumRecordAgeInSeconds"), "MaximumRecordAgeInSeconds", text, advice);
     }
 
     /// A filter that is not the config's own may drop what a projection needs, as after a change of its `where`.

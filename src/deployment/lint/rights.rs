@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millstream_processor::permissions::{Deployment, OnFailure, Place as Site, Role};
-use millstream_projections::SourceName;
+use millstream_projections::config::{SourceConfig, SourceKind};
 
 use super::{Linter, Place};
 use crate::deployment::template::node::{Node, Value};
@@ -46,9 +46,31 @@ impl Linter<'_> {
             let (_, all) = roles.entry(granted.role.clone()).or_insert((granted, BTreeSet::new()));
             all.extend(needed);
         }
+        let unread = self.unread_rights();
         for (granted, needed) in roles.into_values() {
-            self.compare(&granted, &needed);
+            self.compare(&granted, &needed, &unread);
         }
+    }
+
+    /// What a function would need to read what no mapping reads: that it is not read is said, and its rights are right.
+    fn unread_rights(&self) -> BTreeSet<Right> {
+        let rights = self.unread_sources().into_iter().flat_map(|source| {
+            let role = match source.kind {
+                SourceKind::Table(_) => Role::StreamFunction,
+                SourceKind::Queue(_) | SourceKind::Topic(_) => Role::QueueFunction,
+            };
+            self.rights_of(role, source, None)
+        });
+        rights.collect()
+    }
+
+    fn rights_of(&self, role: Role, source: &SourceConfig, on_failure: Option<&OnFailure>) -> Vec<Right> {
+        let sources = [source.name.clone()];
+        let deployment = Deployment { config: self.config, sources: &sources, on_failure, lease_table: None };
+        let site =
+            Site { partition: "aws".to_owned(), region: REGION.to_owned(), account: ACCOUNT.to_owned() };
+        let grants = deployment.grants(role);
+        grants.iter().map(|(action, resource)| (action.to_owned(), placeless(&resource.arn(&site)))).collect()
     }
 
     /// What a function needs that this config's streams or queues invoke; none if that is not known, or it is another's.
@@ -60,7 +82,7 @@ impl Linter<'_> {
             if mapping.function?.name != function.name {
                 continue;
             }
-            let sources: [SourceName; 1] = [source?.name.clone()];
+            let source = source?;
             let role = match mapping.origin {
                 Origin::Stream => Role::StreamFunction,
                 Origin::Queue => Role::QueueFunction,
@@ -75,13 +97,7 @@ impl Linter<'_> {
                 None => None,
                 Some(arn) => Some(OnFailure::parse(&arn?).ok()?),
             };
-            let (config, on_failure) = (self.config, on_failure.as_ref());
-            let deployment = Deployment { config, sources: &sources, on_failure, lease_table: None };
-            let site =
-                Site { partition: "aws".to_owned(), region: REGION.to_owned(), account: ACCOUNT.to_owned() };
-            for (action, resource) in deployment.grants(role).iter() {
-                needed.insert((action.to_owned(), placeless(&resource.arn(&site))));
-            }
+            needed.extend(self.rights_of(role, source, on_failure.as_ref()));
         }
         (!needed.is_empty()).then_some(needed)
     }
@@ -181,7 +197,7 @@ impl Linter<'_> {
         }
     }
 
-    fn compare(&mut self, granted: &Granted, needed: &BTreeSet<Right>) {
+    fn compare(&mut self, granted: &Granted, needed: &BTreeSet<Right>, unread: &BTreeSet<Right>) {
         let is_granted = |(action, resource): &&Right| {
             granted
                 .rights
@@ -198,7 +214,8 @@ impl Linter<'_> {
             self.warn(place, "Policies", text, "use what `millstream policy` prints");
         }
         let mut needless: BTreeMap<(usize, &str), Vec<&str>> = BTreeMap::new();
-        for (right, line) in granted.rights.iter().filter(|(right, _)| !needed.contains(right)) {
+        let is_needless = |right: &Right| !needed.contains(right) && !unread.contains(right);
+        for (right, line) in granted.rights.iter().filter(|(right, _)| is_needless(right)) {
             let (action, resource) = right;
             if is_known(action) {
                 needless.entry((*line, resource)).or_default().push(action);

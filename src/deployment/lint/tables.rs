@@ -8,8 +8,8 @@ use millstream_projections::effect::Tombstones;
 use millstream_projections::kinds::copy::Rows;
 
 use super::{Linter, Place, quoted};
+use crate::deployment::template::Table;
 use crate::deployment::template::node::Node;
-use crate::deployment::template::{Origin, Table};
 
 /// The attribute of inline tombstones.
 const MARKERS_EXPIRE: &str = "ms:expires";
@@ -34,8 +34,11 @@ impl<'a> Linter<'a> {
                 self.target(found, projection);
             }
         }
+        // A poller has to read what no mapping does.
+        let is_polled =
+            self.unread_sources().iter().any(|source| matches!(source.kind, SourceKind::Table(_)));
         for own in setup::tables(self.config) {
-            if own.holds == Holds::State && !self.is_polled() {
+            if own.holds == Holds::State && !is_polled {
                 continue;
             }
             if let Some(found) = self.table(&own.name, section(own.holds)) {
@@ -86,19 +89,6 @@ impl<'a> Linter<'a> {
             "add it, set its TableName, or say --parameter NAME=VALUE where names depend on parameters";
         self.warn(Place { line: 1, subject }, "", text, advice);
         None
-    }
-
-    /// Whether a table of the config has no mapping here, so that a poller has to read it.
-    fn is_polled(&self) -> bool {
-        let mapped: Vec<_> =
-            self.template.mappings().into_iter().filter(|it| it.origin == Origin::Stream).collect();
-        let tables = self.config.sources.iter().filter(|source| matches!(source.kind, SourceKind::Table(_)));
-        let is_mapped = |source: &SourceConfig| {
-            mapped
-                .iter()
-                .any(|it| self.source_of(it).is_ok_and(|found| found.is_none_or(|found| found == source)))
-        };
-        tables.into_iter().any(|source| !is_mapped(source))
     }
 
     fn stream_of(&mut self, table: Table<'_>, source: &SourceConfig) {

@@ -57,6 +57,19 @@ pub(crate) struct Mapping<'t> {
     pub(crate) properties: &'t Arc<Node>,
 }
 
+/// What a topic tells.
+#[derive(Debug)]
+pub(crate) struct Subscription<'t> {
+    /// Its logical id, or the topic's.
+    pub(crate) name: String,
+    /// Which topic.
+    pub(crate) topic: Known,
+    /// Who is told.
+    pub(crate) endpoint: Known,
+    /// Its settings.
+    pub(crate) properties: &'t Arc<Node>,
+}
+
 impl Template {
     /// All tables.
     pub(crate) fn tables(&self) -> impl Iterator<Item = Table<'_>> {
@@ -70,6 +83,27 @@ impl Template {
     pub(crate) fn queues(&self) -> impl Iterator<Item = Queue<'_>> {
         let queues = self.resources.iter().filter(|it| it.kind == "AWS::SQS::Queue");
         queues.map(|resource| Queue { resource })
+    }
+
+    /// All subscriptions, of which a topic may have its own.
+    pub(crate) fn subscriptions(&self) -> Vec<Subscription<'_>> {
+        let known = |node: Option<&Arc<Node>>| node.map_or(Known::Unknown, |node| self.known(node));
+        let own = self.of_kind("AWS::SNS::Subscription").map(|it| Subscription {
+            name: it.name.clone(),
+            topic: known(it.properties.get("TopicArn")),
+            endpoint: known(it.properties.get("Endpoint")),
+            properties: &it.properties,
+        });
+        let of_topics = self.of_kind("AWS::SNS::Topic").flat_map(|topic| {
+            let list = topic.properties.get("Subscription").map(|list| list.elements()).unwrap_or_default();
+            list.iter().map(move |it| Subscription {
+                name: topic.name.clone(),
+                topic: Known::Of { resource: topic.name.clone(), attribute: None },
+                endpoint: known(it.get("Endpoint")),
+                properties: it,
+            })
+        });
+        own.chain(of_topics).collect()
     }
 
     /// All functions.
@@ -137,7 +171,13 @@ impl Template {
 
     fn mapping<'t>(&'t self, resource: &'t Resource) -> Option<Mapping<'t>> {
         let properties = &resource.properties;
-        let source = properties.get("EventSourceArn").map_or(Known::Unknown, |source| self.known(source));
+        let mut source = properties.get("EventSourceArn").map_or(Known::Unknown, |source| self.known(source));
+        // What another stack gives is known when it is there.
+        if let Known::Of { resource, .. } = &source
+            && self.resource(resource).is_some_and(|it| is_elsewhere(&it.kind))
+        {
+            source = Known::Unknown;
+        }
         let origin = match &source {
             Known::Text(arn) if arn.contains(":dynamodb:") => Origin::Stream,
             Known::Text(arn) if arn.contains(":sqs:") => Origin::Queue,
@@ -169,6 +209,13 @@ impl Template {
             properties,
         })
     }
+}
+
+/// Whether what a resource gives comes from elsewhere.
+fn is_elsewhere(kind: &str) -> bool {
+    ["AWS::CloudFormation::", "AWS::Serverless::Application", "Custom::"]
+        .iter()
+        .any(|it| kind.starts_with(it))
 }
 
 impl<'t> Table<'t> {
