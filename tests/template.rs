@@ -314,8 +314,8 @@ Resources:
       FilterCriteria:
         Filters:
           - Pattern: '{"eventName":[{"anything-but":["INSERT","MODIFY","REMOVE"]},{"exists":false}]}'
-          - Pattern: '{"eventName":["INSERT","MODIFY"],"dynamodb":{"NewImage":{"status":{"S":["OPEN",{"exists":false}]}}}}'
-          - Pattern: '{"eventName":["MODIFY","REMOVE"],"dynamodb":{"OldImage":{"status":{"S":["OPEN",{"exists":false}]}}}}'
+          - Pattern: '{"eventName":[{"anything-but":["REMOVE"]}],"dynamodb":{"NewImage":{"status":{"S":["OPEN",{"exists":false}]}}}}'
+          - Pattern: '{"eventName":[{"anything-but":["INSERT"]}],"dynamodb":{"OldImage":{"status":{"S":["OPEN",{"exists":false}]}}}}'
   StreamRole:
     Type: AWS::IAM::Role
     Properties:

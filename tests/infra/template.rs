@@ -271,7 +271,8 @@ fn a_mapping_that_would_miss_or_lose_changes_is_named() {
             "DestinationConfig: has no on-failure destination",
         ),
         ("            BisectBatchOnFunctionError: true\n", "", "BisectBatchOnFunctionError: is not on"),
-        ("            MaximumRecordAgeInSeconds: 79200\n", "", "MaximumRetryAttempts"),
+        ("            MaximumRecordAgeInSeconds: 79200\n", "", "MaximumRecordAgeInSeconds"),
+        ("MaximumRetryAttempts: -1\n", "MaximumRetryAttempts: 10000\n", "MaximumRetryAttempts"),
         (
             "            FunctionResponseTypes: [ReportBatchItemFailures]\n            BisectBatch",
             "            BisectBatch",
