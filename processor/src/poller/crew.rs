@@ -14,7 +14,7 @@ use super::children::Children;
 use super::members::Members;
 use super::shard::{Ended, Lag, Order, Shared, Work};
 use super::shares;
-use super::state::{Claim, Held, Session, ShardRow, WorkerRow};
+use super::state::{Checkpoint, Claim, Held, Session, ShardRow, ShardState, WorkerRow};
 use super::{Poller, StreamSource, streams};
 use crate::meter;
 use crate::outcome::Fault;
@@ -31,6 +31,8 @@ struct Job {
     lag: watch::Receiver<Lag>,
     /// Whom it goes to when its work has stopped.
     to: Option<Session>,
+    /// Where it stood still at a gap when this worker took it.
+    resumed_at: Option<Checkpoint>,
 }
 
 /// What is read of one source.
@@ -214,7 +216,8 @@ impl<'a> Crew<'a> {
         let (lag, lagging) = watch::channel(Lag::default());
         let work = Work::new(shared, claim.clone(), row, lag);
         tracing::info!(shard = %row.shard, epoch = row.epoch, "shard is read");
-        self.jobs.insert(place.clone(), Job { claim, orders, lag: lagging, to: None });
+        let resumed_at = (row.state == ShardState::Gap).then(|| row.checkpoint.clone());
+        self.jobs.insert(place.clone(), Job { claim, orders, lag: lagging, to: None, resumed_at });
         self.running.spawn(async move { (place, work.run(ordered).await) });
     }
 
@@ -239,6 +242,12 @@ impl<'a> Crew<'a> {
             })
         });
         shared.clone()
+    }
+
+    /// Whether nothing is done yet beyond the gap at which a shard stood still: another would meet the gap again.
+    fn passes_gap(&self, source: &StreamSource, row: &ShardRow) -> bool {
+        let job = self.jobs.get(&(source.stream.clone(), row.shard.clone()));
+        job.is_some_and(|job| job.resumed_at.as_ref() == Some(&row.checkpoint))
     }
 
     fn stop(&mut self, source: &StreamSource, shard: &Arc<str>, to: Option<Session>) {

@@ -9,7 +9,7 @@ use millstream_processor::clock::Clock;
 use millstream_processor::holds::NoHolds;
 use millstream_processor::outcome::Fault;
 use millstream_processor::pipeline::{Limits, Pipeline};
-use millstream_processor::poller::settings::Settings;
+use millstream_processor::poller::settings::{OnGap, Settings};
 use millstream_processor::poller::state::{Checkpoint, Session};
 use millstream_processor::poller::{Health, Poller, StreamSource, Until};
 use millstream_processor::projections::SourceName;
@@ -161,6 +161,11 @@ impl Fleet {
         let told = session.clone();
         self.workers.push(Worker { session: told, wires, until, task, stop: Some(stop), stopped_at: None });
         session
+    }
+
+    /// Who starts from here on goes on where something was lost.
+    pub(crate) fn go_on(&mut self) {
+        self.settings.on_gap = OnGap::Continue;
     }
 
     /// The workers that were not told to stop.

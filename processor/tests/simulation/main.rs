@@ -61,6 +61,7 @@ const SMALL: Sort = Sort {
         "gap",
         "hand over",
         "kill",
+        "mend",
         "night",
         "published again",
         "split",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use millstream_processor::poller::Until;
+use millstream_processor::poller::settings::OnGap;
 use millstream_processor::poller::state::{Checkpoint, Session, ShardState, StateStore};
 use millstream_test_support::streams::ScriptedStreams;
 use tokio::time::Instant;
@@ -55,6 +56,8 @@ struct Run {
     /// The one that is being replaced.
     replaced: Option<Session>,
     waiting: usize,
+    /// Whether an operator lets a worker go on where something was lost, while others stand still there.
+    is_mended: bool,
 }
 
 /// Runs a seed; what went wrong, with the last that happened before it.
@@ -102,6 +105,7 @@ impl Run {
             deploying: VecDeque::new(),
             replaced: None,
             waiting: 0,
+            is_mended: false,
         }
     }
 
@@ -275,6 +279,12 @@ impl Run {
             self.fleet.freeze(&session, false);
         }
         self.deploying.clear();
+        if self.shape.settings.on_gap == OnGap::Halt && self.chance.percent(60) {
+            self.judge.count("mend");
+            self.is_mended = true;
+            self.fleet.go_on();
+            self.fleet.start(Until::Told);
+        }
         if !self.is_over() {
             self.source.write_all();
         }
@@ -302,6 +312,9 @@ impl Run {
             let row = self.fleet.table.row(&self.judge.stream, &shard);
             match row {
                 None => return Some(format!("nobody knows shard {shard}")),
+                Some(row) if row.state == ShardState::Gap && self.is_mended => {
+                    return Some(format!("it stands still: {row:?}"));
+                }
                 Some(row) if row.state == ShardState::Open && !self.source.is_open(&shard) => {
                     if !self.is_held_up(&shard) {
                         return Some(format!("it has not ended: {row:?}"));
@@ -322,6 +335,9 @@ impl Run {
 
     /// Whether a shard waits for an operator, or for one that does.
     fn is_held_up(&self, shard: &str) -> bool {
+        if self.is_mended {
+            return false;
+        }
         let row = self.fleet.table.row(&self.judge.stream, shard);
         row.is_some_and(|row| {
             row.state == ShardState::Gap || row.parent.is_some_and(|parent| self.is_held_up(&parent))

@@ -60,15 +60,18 @@ impl Crew<'_> {
                 continue;
             }
             let wanted = shares::owner_of(&row.shard, &live);
-            let is_mine = match row.owner.as_ref().and_then(|owner| heirs.get(owner)) {
-                Some(heirs) => shares::owner_of(&row.shard, heirs) == Some(&self.poller.session),
-                None => wanted == Some(&self.poller.session),
-            };
+            // One that stands still is for whoever goes on: the one whose it would be may not.
+            let is_mine = row.state == ShardState::Gap
+                || match row.owner.as_ref().and_then(|owner| heirs.get(owner)) {
+                    Some(heirs) => shares::owner_of(&row.shard, heirs) == Some(&self.poller.session),
+                    None => wanted == Some(&self.poller.session),
+                };
             match &row.owner {
                 Some(owner) if *owner == self.poller.session => {
                     self.start(source, row);
                     if !is_mine
                         && moves > 0
+                        && !self.passes_gap(source, row)
                         // Who was never seen to move may be dead for a day.
                         && let Some(to) = wanted.filter(|to| self.members.has_moved(to)).cloned()
                     {
@@ -183,12 +186,8 @@ impl Crew<'_> {
         for (row, held) in rows.iter().zip(held) {
             match held {
                 Held::Done => {
-                    let state = match row.state {
-                        ShardState::Gap => ShardState::Open,
-                        state => state,
-                    };
                     let (owner, epoch) = (Some(session.clone()), row.epoch + 1);
-                    self.start(source, &ShardRow { owner, epoch, state, ..row.clone() });
+                    self.start(source, &ShardRow { owner, epoch, ..row.clone() });
                 }
                 Held::Lost => (self.has_unread, self.refresh_at) = (true, Instant::now()),
             }
