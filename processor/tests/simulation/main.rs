@@ -171,6 +171,12 @@ fn more_to_write_than_may_be_under_way() {
     CROWDED.check(0, 1);
 }
 
+#[test]
+fn a_worker_that_goes_on_keeps_a_shard_with_nothing_behind_its_gap() {
+    let wrong: Vec<String> = (0..20).filter_map(|seed| run::quiet_gap(seed).err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
 /// Without this no seed would mean anything.
 #[test]
 fn a_seed_is_the_same_run_whenever_it_is_run() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use millstream_processor::poller::Until;
 use millstream_processor::poller::settings::OnGap;
-use millstream_processor::poller::state::{Checkpoint, Session, ShardState, StateStore};
+use millstream_processor::poller::state::{Checkpoint, Session, ShardRow, ShardState, StateStore};
 use millstream_test_support::streams::ScriptedStreams;
 use tokio::time::Instant;
 
@@ -20,6 +20,10 @@ use crate::shape::{Kind, Shape};
 use crate::sink::Rows;
 use crate::source::Source;
 use crate::watch::Watch;
+
+mod quiet;
+
+pub(crate) use quiet::quiet_gap;
 
 /// How long it may take to be done with everything when nothing goes wrong any more: a key that met faults waits for up
 /// to 30 s, and a child may be listed late.
@@ -62,18 +66,18 @@ struct Run {
 
 /// Runs a seed; what went wrong, with the last that happened before it.
 pub(crate) fn run(seed: u64, shape: &Shape) -> Result<Outcome, String> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_simulated_time(async {
         let mut run = Run::new(seed, shape.clone());
         run.all().await;
-        let lines = run.judge.lines();
+        run.verdict(seed)?;
         let case = run.judge.case();
-        match &case.accusation {
-            Some(wrong) => Err(format!("{lines}\nseed {seed}: {wrong}\n{shape:?}")),
-            None => Ok(Outcome { counts: case.counts.clone(), digest: case.digest }),
-        }
+        Ok(Outcome { counts: case.counts.clone(), digest: case.digest })
     })
+}
+
+fn in_simulated_time<T>(run: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(run)
 }
 
 impl Run {
@@ -107,6 +111,19 @@ impl Run {
             waiting: 0,
             is_mended: false,
         }
+    }
+
+    /// What went wrong, with the last that happened before it.
+    fn verdict(&self, seed: u64) -> Result<(), String> {
+        let (lines, shape) = (self.judge.lines(), &self.shape);
+        match &self.judge.case().accusation {
+            Some(wrong) => Err(format!("{lines}\nseed {seed}: {wrong}\n{shape:?}")),
+            None => Ok(()),
+        }
+    }
+
+    fn rows(&self) -> Vec<ShardRow> {
+        self.fleet.table.shards(&self.judge.stream).now_or_never().unwrap().unwrap()
     }
 
     async fn all(&mut self) {
@@ -359,7 +376,7 @@ impl Run {
         if self.is_over() {
             return;
         }
-        for row in self.fleet.table.shards(&self.judge.stream).now_or_never().unwrap().unwrap() {
+        for row in self.rows() {
             let is_done = matches!(row.state, ShardState::Ended | ShardState::Gap);
             // What went to one that had died is found when that is known.
             let went = |owner: &Session| {
