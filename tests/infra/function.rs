@@ -11,6 +11,7 @@ use millstream_test_support::lambda_event;
 use millstream_test_support::runtime_api::RuntimeApi;
 use serde_json::Value;
 
+use crate::told::write_poison;
 use crate::workbench::{path, said};
 use crate::world::World;
 
@@ -49,9 +50,9 @@ pub(crate) fn told() -> &'static BTreeMap<String, BTreeSet<String>> {
 
 /// Lets it meet changes that stand for others, one that becomes a letter, and all of them once more.
 async fn everything() -> BTreeMap<String, BTreeSet<String>> {
-    let world = World::new().await;
+    let world = World::set_up().await;
     world.write(0..2).await;
-    world.write_poison().await;
+    write_poison(&world).await;
     let config = world.folder.path().join("millstream.toml");
     let settings = [
         ("MILLSTREAM_CONFIG", config.to_str().expect("the temporary folder has a plain name")),

@@ -1,22 +1,15 @@
 //! The numbers that a poller really tells: a worker that meets everything there is to count, and what its `/metrics` says then.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use serde_json::json;
 
 use crate::workbench::text;
-use crate::world::World;
+use crate::world::{self, AGAIN, PATIENCE, World, get};
 
-/// What has not been told by then never will be.
-const GUARD: Duration = Duration::from_secs(60);
-/// How often the worker is asked.
-const LOOK: Duration = Duration::from_millis(100);
 /// Where the code says for people what each number is.
 const DESCRIPTIONS: &str = "src/commands/run/numbers.rs";
 /// What Prometheus makes of a histogram.
@@ -35,7 +28,7 @@ pub(crate) fn told() -> &'static Told {
     // Tests call it with and without a runtime around them; what failed once fails at once when it is asked again.
     let run = || {
         let runtime = tokio::runtime::Runtime::new().expect("the system has threads");
-        runtime.block_on(async { everything(&World::new().await).await })
+        runtime.block_on(async { everything(&World::set_up().await).await })
     };
     TOLD.get_or_init(|| thread::spawn(run).join().ok()).as_ref().expect("the worker told all")
 }
@@ -76,60 +69,39 @@ impl Told {
 async fn everything(world: &World) -> Told {
     let pace = "--idle 100ms --ttl 3s --on-gap continue";
     world.write(0..2).await;
-    world.millstream(&format!("run --once {pace}")).await;
+    millstream(world, &format!("run --once {pace}")).await;
     world.write(2..4).await;
     world.database.trim_stream("Orders");
     world.write(4..6).await;
-    world.millstream(&format!("run --once --consumer other {pace}")).await;
+    millstream(world, &format!("run --once --consumer other {pace}")).await;
     world.write(6..8).await;
-    world.write_poison().await;
-    let log = world.folder.path().join("log");
-    let mut command = world.command(&format!("run --listen 127.0.0.1:0 {pace}"));
-    command.stdout(Stdio::null()).stderr(File::create(&log).expect("the folder is writable"));
-    let worker = Worker { child: command.spawn().expect("the binary is there"), log };
+    write_poison(world).await;
+    let worker = world.start("worker", &format!("--listen 127.0.0.1:0 {pace}"));
+    let address = worker.address().await;
     let mut told = Told::default();
     let mut missing = described();
-    let started = Instant::now();
+    let give_up = Instant::now() + PATIENCE;
     while !missing.is_empty() {
-        assert!(started.elapsed() < GUARD, "described and not told: {missing:?}\n{}", worker.log());
-        tokio::time::sleep(LOOK).await;
-        told.read(&worker.metrics());
+        assert!(Instant::now() < give_up, "described and not told: {missing:?}\n{}", worker.log());
+        tokio::time::sleep(AGAIN).await;
+        told.read(&get(&address, "/metrics").1);
         missing.retain(|name| !told.numbers.contains_key(name));
     }
     drop(worker);
-    told.read(&world.millstream("replay list --prometheus").await);
+    told.read(&millstream(world, "replay list --prometheus").await);
     told
 }
 
-/// A `millstream run`.
-struct Worker {
-    child: Child,
-    log: PathBuf,
+/// Runs a command that has to be content; what it said.
+async fn millstream(world: &World, arguments: &str) -> String {
+    let output = world.output(arguments).await;
+    assert!(output.status.success(), "{arguments}: {}", world::text(&output.stderr));
+    world::text(&output.stdout)
 }
 
-impl Worker {
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).expect("the log is there")
-    }
-
-    /// What it answers; nothing, as long as it does not say where.
-    fn metrics(&self) -> String {
-        let log = self.log();
-        let address = log.split_once("at http://").and_then(|(_, rest)| rest.split_once(": /healthz"));
-        let Some((address, _)) = address else { return String::new() };
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n").expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        answer.split_once("\r\n\r\n").expect("an answer has a body").1.to_owned()
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Writes an order that the projection cannot project: it becomes a letter.
+pub(crate) async fn write_poison(world: &World) {
+    world.database.put("Orders", json!({ "orderId": "without a revision" })).await;
 }
 
 #[test]
