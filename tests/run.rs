@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail their test")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use millstream_test_support::embedded::StreamViewType;
@@ -122,7 +123,7 @@ async fn a_worker_that_is_told_to_stop_hands_over() {
     let (mut first, mut second) = (world.start("first", &pace), world.start("second", &pace));
     world.until("both are there", |status| status.sessions().len() == 2).await;
     world.write(0..50).await;
-    let shared = world.until_shared().await;
+    let shared = world.until_shared(2).await;
     let stays = shared.session_of(&second).to_owned();
     world.write(25..100).await;
     first.signal("-TERM");
@@ -144,7 +145,7 @@ async fn the_shards_of_a_worker_that_is_killed_are_taken_over() {
     let (mut first, mut second) = (world.start("first", &pace), world.start("second", &pace));
     world.until("both are there", |status| status.sessions().len() == 2).await;
     world.write(0..50).await;
-    let shared = world.until_shared().await;
+    let shared = world.until_shared(2).await;
     let stays = shared.session_of(&second).to_owned();
     world.write(25..100).await;
     first.signal("-KILL");
@@ -155,6 +156,48 @@ async fn the_shards_of_a_worker_that_is_killed_are_taken_over() {
     world.until("all shards are the other's", is_taken).await;
     second.signal("-TERM");
     assert_eq!(second.ended().await, Some(0));
+}
+
+/// One stalls for longer than others wait for it and comes back, one dies, one is told to stop, while orders change all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_stall_die_and_stop_under_load_lose_nothing() {
+    let world = Arc::new(World::set_up().await);
+    let pace = format!("--listen off {PACE}");
+    let (mut stalls, mut dies) = (world.start("stalls", &pace), world.start("dies", &pace));
+    let mut stops = world.start("stops", &pace);
+    world.until("all are there", |status| status.sessions().len() == 3).await;
+    world.write(0..50).await;
+    let shared = world.until_shared(3).await;
+    let [stalled, dead] = [&stalls, &dies].map(|worker| shared.session_of(worker).to_owned());
+    let load = tokio::spawn({
+        let world = world.clone();
+        async move {
+            for round in 0.. {
+                let order = round * 7 % 150;
+                world.write(order..order + 1).await;
+            }
+        }
+    });
+
+    stalls.signal("-STOP");
+    world.until("others read its shards", |status| status.is_settled_without(&stalled)).await;
+    stalls.signal("-CONT");
+    let is_back = |status: &Status| status.is_settled() && status.owners().contains(&*stalled);
+    world.until("it has its shards again", is_back).await;
+    dies.signal("-KILL");
+    assert_eq!(dies.ended().await, None);
+    world.until("others read the shards of the dead", |status| status.is_settled_without(&dead)).await;
+    stops.signal("-TERM");
+    assert_eq!(stops.ended().await, Some(0));
+    let is_alone = |status: &Status| status.is_settled() && status.owners() == [&*stalled].into();
+    world.until("one reads all", is_alone).await;
+
+    load.abort();
+    assert!(load.await.unwrap_err().is_cancelled());
+    world.until_in_step().await;
+    assert_eq!(world.status().await.0["totals"]["gaps"], 0);
+    stalls.signal("-TERM");
+    assert_eq!(stalls.ended().await, Some(0));
 }
 
 /// The state table does not answer any more, so there is nobody to hand over to.

@@ -149,16 +149,16 @@ impl World {
         }
     }
 
-    /// Splits the shards until both workers read some: who reads which, chance decides.
-    pub(crate) async fn until_shared(&self) -> Status {
+    /// Splits the shards until so many workers read some: who reads which, chance decides.
+    pub(crate) async fn until_shared(&self, workers: usize) -> Status {
         let give_up = Instant::now() + PATIENCE;
         loop {
             self.database.split_shards("Orders");
             let status = self.until("every shard is read", Status::is_settled).await;
-            if status.owners().len() == 2 {
+            if status.owners().len() == workers {
                 return status;
             }
-            assert!(Instant::now() < give_up, "one worker has everything: {:#}", status.0);
+            assert!(Instant::now() < give_up, "some worker has nothing: {:#}", status.0);
         }
     }
 }
@@ -186,6 +186,11 @@ impl Status {
         let (open, there) = (self.open_shards(), self.sessions());
         let has_owner = |shard: &&Value| shard["owner"].as_str().is_some_and(|owner| there.contains(owner));
         !open.is_empty() && open.iter().all(has_owner)
+    }
+
+    /// Whether it is so without a worker that was there.
+    pub(crate) fn is_settled_without(&self, gone: &str) -> bool {
+        self.is_settled() && !self.owners().contains(gone)
     }
 
     /// The session of a worker that is another process than this one.
