@@ -112,9 +112,7 @@ fn terms(judge: &Judge, row: &ShardRow, fleet: &BTreeMap<Session, Standing>) -> 
         let is_cut = wires.as_ref().is_some_and(|wires| wires.weather().on(Channel::Streams).cut);
         let troubled_at = if is_cut { Some(Instant::now()) } else { troubled(Channel::Streams) };
         let asks = troubled_at.filter(|_| is_new).map(|at| at + LOOKS_UP_AGAIN);
-        // Whose share is what nobody has, a newcomer knows when it can tell who of the others is dead.
-        let waits_for_new = is_orderly || owner.is_none();
-        [it.disturbed_at, troubled(Channel::State), asks, it.started_at.filter(|_| waits_for_new)]
+        [it.disturbed_at, troubled(Channel::State), asks, it.started_at.filter(|_| is_orderly)]
     });
     // It may have been given to one that stalled, and left as soon as it was back.
     let itself =
